@@ -1,0 +1,26 @@
+"""What every run of pytest needs, whichever of repgeo/, tests/ and notebooks/ it collects."""
+
+import os
+import shutil
+from pathlib import Path
+
+import jax
+
+ROOT = Path(__file__).resolve().parent
+LEDGER = ROOT / "build" / "claims" / "test"
+collect_ignore_glob = ["build/*", "data/*", "tests/benchmarks/*"]
+
+# (n,) against (p,) broadcast by accident is the classic slip of this subject.
+jax.config.update("jax_numpy_rank_promotion", "raise")
+
+
+def pytest_sessionstart(session):
+    """Send the claims of notebooks run as tests beside the committed ledger, not into it."""
+    shutil.rmtree(LEDGER, ignore_errors=True)
+    LEDGER.mkdir(parents=True)
+    os.environ["REPGEO_LEDGER"] = str(LEDGER)  # kernels inherit it
+
+
+def pytest_collection_modifyitems(items):
+    """Compare ledgers last: they read what the notebooks of this session wrote."""
+    items.sort(key=lambda item: item.path.name == "test_ledger.py")
