@@ -1,0 +1,121 @@
+"""Keep data/cards.json and the table in data/README.md: `python data/build/cards.py` rewrites the table.
+
+Builders call `record`, which writes one `.npz` and its card. Cards of other files are kept as they are.
+"""
+
+import argparse
+import hashlib
+import json
+import os
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+DATA = Path(__file__).resolve().parents[1]
+BEGIN, END = "<!-- cards: begin (written by data/build/cards.py) -->", "<!-- cards: end -->"
+
+
+def replace_file(path, write):
+    """Let `write(handle)` fill a new file beside `path`, then swap it in: a reader never sees half a file."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".part")
+    try:
+        with os.fdopen(handle, "wb") as out:
+            write(out)
+        os.chmod(temporary, 0o644)  # mkstemp makes files that only their owner can read
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def read_cards(folder=DATA):
+    """The cards in `folder` as {name: fields}; empty when there is no cards.json yet."""
+    path = Path(folder) / "cards.json"
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+
+
+def record(
+    arrays, *, name, what, source, version, licence, notices, builder, file=None, storage=None, folder=DATA
+):
+    """Write `arrays` to `folder`/`file` (default `name`.npz) and its card; return the card's fields.
+
+    `notices` lists the files in data/LICENCES that must travel with the data, `storage` the measured cost of
+    the storage format where it is lossy. The bytes depend on the arrays and on the zlib version alone: NumPy
+    stamps every member of the archive with the same date.
+    """
+    folder, file = Path(folder), file or f"{name}.npz"
+    replace_file(folder / file, lambda out: np.savez_compressed(out, **arrays))
+    content = (folder / file).read_bytes()
+    card = {
+        "file": file,
+        "what": what,
+        "source": source,
+        "version": version,
+        "licence": licence,
+        "notices": list(notices),
+        "builder": builder,
+        "sha256": hashlib.sha256(content).hexdigest(),
+        "bytes": len(content),
+        "arrays": {key: {"shape": list(a.shape), "dtype": str(a.dtype)} for key, a in arrays.items()},
+    }
+    if storage:
+        card["storage"] = storage
+    cards = read_cards(folder) | {name: card}
+    text = json.dumps(dict(sorted(cards.items())), indent=1, ensure_ascii=False) + "\n"
+    replace_file(folder / "cards.json", lambda out: out.write(text.encode()))
+    if (folder / "README.md").exists():
+        write_readme(folder)
+    print(f"{name}: {folder.name}/{file}, {len(content) / 1e6:.2f} MB")
+    return card
+
+
+def markdown(header, rows):
+    """A Markdown table."""
+    return ["| " + " | ".join(row) + " |" for row in (header, ["---"] * len(header), *rows)]
+
+
+def table(cards):
+    """Markdown: one row a file, and one row for each array that is stored with a loss."""
+    files, lossy = [], []
+    for name, card in sorted(cards.items()):
+        arrays = [
+            f"`{key}` {'x'.join(map(str, a['shape']))} {a['dtype']}"
+            for key, a in card["arrays"].items()
+            if not key.endswith(("__scale", "__zero"))  # they decode the array named before them
+        ]
+        source, size = f"{card['source']}; {card['version']}", f"{card['bytes'] / 1e6:.2f}"
+        builder, digest = f"`{card['builder']}`", f"`{card['sha256']}`"
+        row = [f"`{name}`", card["what"], source, card["licence"], "; ".join(arrays), size, builder, digest]
+        files.append(row)
+        lossy += [
+            [f"`{name}`", f"`{key}`", cost["stored"]]
+            + [f"{cost[k]:.1e}" for k in ("rms_error", "largest_error", "cka_change")]
+            + [f"{cost['neighbours_kept']:.4f}"]
+            for key, cost in card.get("storage", {}).items()
+        ]
+    total = sum(card["bytes"] for card in cards.values())
+    header = ["name", "what", "source; version", "licence", "arrays", "MB", "builder", "sha256"]
+    lines = [*markdown(header, files), "", f"{len(files)} files, {total / 1e6:.1f} MB."]
+    if lossy:
+        header = ["name", "array", "stored as", "rms error", "largest error", "change of CKA", "neighbours kept"]
+        lines += ["", *markdown(header, lossy)]
+    return "\n".join(lines)
+
+
+def write_readme(folder=DATA):
+    """Put the table of the cards between the two markers in `folder`/README.md."""
+    path = Path(folder) / "README.md"
+    text = path.read_text(encoding="utf-8")
+    before, rest = text.split(BEGIN)
+    after = rest.split(END)[1]
+    new = f"{before}{BEGIN}\n\n{table(read_cards(folder))}\n\n{END}{after}"
+    replace_file(path, lambda out: out.write(new.encode()))
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description="Rewrite the table in README.md from cards.json.")
+    parser.add_argument("--folder", type=Path, default=DATA)
+    write_readme(parser.parse_args().folder)
