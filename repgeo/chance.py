@@ -1,0 +1,299 @@
+"""How far a number is from chance, and how far it would move with other samples or seeds.
+
+Any measure `(x, y) -> scalar` can be handed in. Where it carries a record (`measure.record`), the record says
+whether it can be traced, on which side it is extreme, and whether duplicated rows are safe; without one it is
+taken for a traceable similarity.
+"""
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from repgeo import checks
+
+Measure = Callable[..., Array]
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Null:
+    """A score beside the scores that unrelated pairs give: `score` (), `null` (rounds,), `p` () and `z` ().
+
+    `p` is the share of pairings, the real one included, that are at least as extreme, so never below
+    1 / (rounds + 1). `z` is the distance from the null's mean in its standard deviations (infinite when the
+    null does not vary and the score differs).
+    """
+
+    score: Array
+    null: Array
+    p: Array
+    z: Array
+
+    def quantile(self, q: float | tuple[float, ...]) -> Array:
+        """Value below which the share `q` of the null lies; an array of them for several `q` in [0, 1]."""
+        return jnp.quantile(self.null, jnp.asarray(q))
+
+
+def permutation_test(measure: Measure, x, y, *, key: Array, rounds: int = 200, alternative: str | None = None,
+                     batch: int = 8, **options: Any) -> Null:
+    """Score of `(x, y)` among its scores after the rows of `y` are shuffled: score, null, p and z.
+
+    x is (n, p), y is (n, q), rows are exchangeable samples; `options` go to the measure. `alternative` says
+    which side counts as extreme: "greater" (the default, and for records of kind "similarity") or "less"
+    (records of kind "distance" or "metric"). The p-value is exact for any sample size (Phipson and Smyth
+    2010: the real pairing counts as one of rounds + 1). All pairings run in one compiled program, `batch` at
+    a time: memory grows with `batch`, time with `rounds`. Give options as keywords rather than in a fresh
+    lambda, which would be compiled anew at each call. A measure whose record says `traceable=False` runs in
+    a loop.
+
+    Raises ValueError as `checks.paired` does, for fewer than 1 round, and when the measure is undefined (NaN)
+    on a shuffled pair. Under a trace an undefined pairing counts against the score.
+
+    >>> x = jax.random.normal(jax.random.key(0), (40, 3))
+    >>> overlap = lambda a, b: jnp.sum((a.T @ b) ** 2)
+    >>> test = permutation_test(overlap, x, x, key=jax.random.key(1), rounds=99)
+    >>> round(float(test.p), 3)
+    0.01
+    """
+    x, y = checks.paired(x, y)
+    rounds = checks.count(rounds, "rounds", low=1, high=1_000_000)
+    kind = _recorded(measure, "kind", "similarity")
+    side = "greater" if kind == "similarity" else "less"
+    side = checks.choice(side if alternative is None else alternative, "alternative", ("greater", "less"))
+    shuffled = jax.vmap(lambda k: jax.random.permutation(k, len(y)))(jax.random.split(key, rounds))
+    # The real pairing goes through the same program, so that a tie is a tie to the last bit.
+    rows = jnp.concatenate([jnp.arange(len(y))[None], shuffled.astype(int)])
+    scores = _scores(measure, x, y, rows, both=False, batch=batch, options=options)
+    scores = checks.defined(scores, "the measure is not finite on this pair or on a shuffled one")
+    score, null = scores[0], scores[1:]
+    beaten = null < score if side == "greater" else null > score
+    p = (1 + jnp.sum(~beaten)) / (rounds + 1)
+    gap = score - null.mean()
+    return Null(score, null, p, jnp.where(gap == 0, 0.0, gap / null.std()))
+
+
+def jackknife_interval(measure: Measure, x, y, *, key: Array, blocks: int = 20, level: float = 0.95,
+                       batch: int = 8, **options: Any) -> tuple[Array, Array]:
+    """Interval (low, high) for the measure over samples of this size, by leaving out one block at a time.
+
+    The delete-a-group jackknife (Kott 2001): rows are dealt at random into `blocks` equal blocks, the
+    spread of the values without each block gives the standard error, Student's t with blocks - 1 degrees
+    the width. The centre is the value on all rows; ends are cut at the range that the measure's record
+    declares. No row is ever doubled, so Gram and neighbour statistics are safe. `key` deals the rows
+    because files are often sorted by class: blocks in order would leave out whole classes, interleaved ones
+    would hide the spread between them. The n % blocks rows that are left over are out of every replicate.
+    Rows must be independent samples. Fails for statistics that jump (quantiles, small k in k-nearest
+    neighbours with few blocks) and near the null of a quadratic statistic, where the true distribution is
+    not normal: use `permutation_test` there.
+
+    Cost: blocks + 1 evaluations. Raises ValueError for blocks outside [2, n], level outside (0, 1), and an
+    undefined measure.
+
+    >>> x = jax.random.normal(jax.random.key(0), (200, 1))
+    >>> low, high = jackknife_interval(lambda a, b: (a * b).mean(), x, x, key=jax.random.key(1))
+    >>> bool(low < (x * x).mean() < high)
+    True
+    """
+    from scipy.stats import t
+
+    x, y = checks.paired(x, y)
+    tail = _tail(level)
+    blocks = checks.count(blocks, "blocks", low=2, high=len(x), why="every block needs a row")
+    dealt = jax.random.permutation(key, len(x))[: len(x) // blocks * blocks].reshape(blocks, -1)
+    others = (np.arange(blocks)[:, None] + np.arange(1, blocks)) % blocks  # row i: every block but i
+    kept = _scores(measure, x, y, dealt[others].reshape(blocks, -1), both=True, batch=batch, options=options)
+    centre = _whole(measure, x, y, options)
+    kept = checks.defined(kept, "the measure is not finite when a block of rows is left out")
+    error = jnp.sqrt((blocks - 1) * jnp.mean((kept - kept.mean()) ** 2))
+    reach = float(t.ppf(1 - tail, blocks - 1)) * error
+    return _in_range(measure, centre, centre - reach, centre + reach)
+
+
+def subsample_interval(measure: Measure, x, y, *, key: Array, rounds: int = 200, size: int | None = None,
+                       level: float = 0.95, batch: int = 8, **options: Any) -> tuple[Array, Array]:
+    """Interval (low, high) for the measure over samples of this size, from subsamples without replacement.
+
+    Politis and Romano (1994): the spread at `size` rows stands for the spread at n after scaling.
+    Subsamples of one data set share rows, so theirs is too small by the finite-population factor 1 -
+    size/n; with both corrections deviations are multiplied by sqrt(size / (n - size)), which is 1 for the
+    default size n // 2 (half-sampling). Deviations are taken from the subsamples' own mean: what `size`
+    does to the bias of a biased measure is not taken for spread, and is not corrected either. The quantiles
+    are turned around the value on all rows (basic interval), so a skewed spread is followed; ends are cut
+    at the declared range. Assumes errors that shrink as 1/sqrt(n): too narrow near the null of a quadratic
+    statistic.
+
+    Cost: rounds + 1 evaluations. Raises ValueError for size outside [2, n - 1], fewer than 20 rounds, level
+    outside (0, 1), and an undefined measure.
+
+    >>> x = jax.random.normal(jax.random.key(0), (200, 1))
+    >>> low, high = subsample_interval(lambda a, b: (a * b).mean(), x, x, key=jax.random.key(1))
+    >>> bool(low < (x * x).mean() < high)
+    True
+    """
+    x, y = checks.paired(x, y, at_least=4)
+    tail, n = _tail(level), len(x)
+    rounds = checks.count(rounds, "rounds", low=20, high=1_000_000, why="quantiles need them")
+    size = checks.count(n // 2 if size is None else size, "size", low=2, high=n - 1)
+    rows = jax.vmap(lambda k: jax.random.permutation(k, n)[:size])(jax.random.split(key, rounds))
+    parts = _scores(measure, x, y, rows, both=True, batch=batch, options=options)
+    parts = checks.defined(parts, "the measure is not finite on a subsample of the rows")
+    centre = _whole(measure, x, y, options)
+    scaled = (parts - parts.mean()) * np.sqrt(size / (n - size))
+    down, up = jnp.quantile(scaled, jnp.asarray([tail, 1 - tail]))
+    return _in_range(measure, centre, centre - up, centre - down)
+
+
+def bootstrap_interval(measure: Measure, x, y, *, key: Array, rounds: int = 200, level: float = 0.95,
+                       batch: int = 8, **options: Any) -> tuple[Array, Array]:
+    """Interval (low, high) for a measure that averages over rows, by drawing rows with replacement.
+
+    Efron (1979), percentile interval. Only for measures to which a row that comes twice is just a row of
+    weight two. Gram and neighbour statistics are not of that kind: a row and its copy are perfectly alike,
+    so resampling creates structure that is not there: the debiased CKA of independent data averages about
+    p / (n + p) instead of 0.
+
+    Cost: rounds + 1 evaluations. Raises ValueError for a measure whose record says `duplicates_safe=False`,
+    for any measure whose own value falls outside its resampled values' interval (the sign of the same
+    fault), for fewer than 20 rounds, level outside (0, 1), and an undefined measure.
+
+    >>> x = jax.random.normal(jax.random.key(0), (200, 1))
+    >>> low, high = bootstrap_interval(lambda a, b: (a * b).mean(), x, x, key=jax.random.key(1))
+    >>> bool(low < (x * x).mean() < high)
+    True
+    """
+    name = getattr(_bare(measure), "__name__", "this measure")
+    advice = "use jackknife_interval or subsample_interval, which never repeat a row, or permutation_test"
+    if _recorded(measure, "duplicates_safe", True) is False:
+        raise ValueError(f"measure: {name} compares rows with each other, and a row drawn twice is perfectly "
+                         "like its copy: resampled debiased CKA of independent data averages about "
+                         f"p / (n + p) instead of 0; {advice}")
+    x, y = checks.paired(x, y)
+    tail = _tail(level)
+    rounds = checks.count(rounds, "rounds", low=20, high=1_000_000, why="quantiles need them")
+    rows = jax.random.randint(key, (rounds, len(x)), 0, len(x))
+    resampled = _scores(measure, x, y, rows, both=True, batch=batch, options=options)
+    resampled = checks.defined(resampled, "the measure is not finite on rows drawn with replacement")
+    centre = _whole(measure, x, y, options)
+    low, high = jnp.quantile(resampled, jnp.asarray([tail, 1 - tail]))
+    if checks.is_concrete(centre) and not low <= centre <= high:
+        raise ValueError(f"measure: {name} is {centre:.3g} on all rows, but its resampled values lie in "
+                         f"[{low:.3g}, {high:.3g}]: repeated rows bias it; {advice}")
+    return _in_range(measure, centre, low, high)
+
+
+def mean_interval(values, *, level: float = 0.95) -> tuple[Any, Any]:
+    """Interval (low, high) for the mean of repeated runs, by Student's t; `values` is (runs, ...).
+
+    Two floats for one number a run, two arrays of shape `values.shape[1:]` else. The runs must be
+    independent (seeds); five layers of one network are one run. Raises ValueError for fewer than two runs,
+    values that are not finite, or a level outside (0, 1).
+
+    >>> low, high = mean_interval([0.90, 0.92, 0.91, 0.93])
+    >>> round(low, 3), round(high, 3)
+    (0.894, 0.936)
+    """
+    from scipy.stats import t
+
+    runs = np.asarray(values, float)
+    if runs.ndim < 1 or len(runs) < 2:
+        raise ValueError(f"values: expected at least 2 runs along the first axis, got shape {runs.shape}")
+    if not np.isfinite(runs).all():
+        bad = np.count_nonzero(~np.isfinite(runs))
+        raise ValueError(f"values: expected finite numbers, got {bad} NaN or inf")
+    mean = runs.mean(0)
+    reach = t.ppf(1 - _tail(level), len(runs) - 1) * runs.std(0, ddof=1) / np.sqrt(len(runs))
+    low, high = mean - reach, mean + reach
+    return (float(low), float(high)) if runs.ndim == 1 else (low, high)
+
+
+def proportion_interval(hits: int, trials: int, *, level: float = 0.95) -> tuple[float, float]:
+    """Interval (low, high) within [0, 1] for a success rate, from independent trials.
+
+    Wilson's score form (1927). Holds its level with few trials and at 0 or all hits, where the textbook
+    interval has no width. Trials that share a network are not independent: count networks, or use
+    `mean_interval` over them. Raises TypeError for counts that are not integers, ValueError for hits
+    outside [0, trials] or a level outside (0, 1).
+
+    >>> low, high = proportion_interval(9, 10)
+    >>> round(low, 3), round(high, 3)
+    (0.596, 0.982)
+    """
+    from scipy.stats import norm
+
+    trials = checks.count(trials, "trials", low=1, high=2**53)
+    hits = checks.count(hits, "hits", low=0, high=trials)
+    z2 = float(norm.ppf(1 - _tail(level))) ** 2
+    rate = hits / trials
+    middle = (rate + z2 / (2 * trials)) / (1 + z2 / trials)
+    reach = np.sqrt(z2 * (rate * (1 - rate) / trials + z2 / (4 * trials**2))) / (1 + z2 / trials)
+    return float(max(0.0, min(middle - reach, rate))), float(min(1.0, max(middle + reach, rate)))
+
+
+def _scores(measure: Measure, x: Array, y: Array, rows: Array, *, both: bool, batch: int,
+            options: dict) -> Array:
+    """The measure on y[rows[i]] against x, or against x[rows[i]] with `both`: (len(rows),)."""
+    batch = checks.count(batch, "batch", low=1, high=1_000_000)
+    measure, options = _plain(measure, options)
+    if not _recorded(measure, "traceable", True):
+        pairs = ((x[r] if both else x, y[r]) for r in rows)
+        return jnp.asarray([float(measure(a, b, **options)) for a, b in pairs])
+    pieces = -(-len(rows) // batch)
+    batch = -(-len(rows) // pieces)  # evened out, so that the fewest rows are added to fill the last batch
+    filled = jnp.concatenate([rows, jnp.broadcast_to(rows[:1], (pieces * batch - len(rows), rows.shape[1]))])
+    filled = filled.reshape(pieces, batch, -1)
+    static = _static(options)
+    return _mapped(x, y, filled, measure=measure, options=static, both=both)[: len(rows)]
+
+
+@partial(jax.jit, static_argnames=("measure", "options", "both"))
+def _mapped(x: Array, y: Array, rows: Array, *, measure: Measure, options: tuple, both: bool) -> Array:
+    def one(r):
+        return measure(x[r] if both else x, y[r], **dict(options))
+
+    return jax.lax.map(jax.vmap(one), rows).reshape(-1)
+
+
+def _whole(measure: Measure, x: Array, y: Array, options: dict) -> Array:
+    value = jnp.asarray(measure(x, y, **options))
+    return checks.defined(value, "the measure is not finite on these rows")
+
+
+def _plain(measure: Measure, options: dict) -> tuple[Measure, dict]:
+    """A partial's function and all its options: equal partials then share one compiled program."""
+    while isinstance(measure, partial) and not measure.args:
+        measure, options = measure.func, measure.keywords | options
+    return measure, options
+
+
+def _bare(measure: Measure) -> Measure:
+    while isinstance(measure, partial):
+        measure = measure.func
+    return measure
+
+
+def _recorded(measure: Measure, field: str, otherwise: Any) -> Any:
+    return getattr(getattr(_bare(measure), "record", None), field, otherwise)
+
+
+def _static(options: dict) -> tuple:
+    try:
+        hash(pairs := tuple(sorted(options.items())))
+    except TypeError:
+        raise TypeError(f"options: expected plain numbers and words for the measure, got {options}") from None
+    return pairs
+
+
+def _tail(level: float) -> float:
+    if checks.real(level, "level", low=0, high=1, open_low=True) == 1:
+        raise ValueError("level: expected a number in (0, 1), got 1")
+    return (1 - level) / 2
+
+
+def _in_range(measure: Measure, centre: Array, low: Array, high: Array) -> tuple[Array, Array]:
+    floor, ceiling = _recorded(measure, "range", None) or (-np.inf, np.inf)
+    return jnp.minimum(jnp.maximum(low, floor), centre), jnp.maximum(jnp.minimum(high, ceiling), centre)
