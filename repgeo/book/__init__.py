@@ -1,0 +1,1 @@
+"""The book: notebooks executed and made into pages that read offline; see `python -m repgeo.book -h`."""

@@ -1,0 +1,131 @@
+"""Executed notebooks and their ledger as pages that open from the file system and load nothing else.
+
+Mathematics becomes MathML and figures become part of the page; pandoc does both.
+"""
+
+import html
+import json
+import os
+import re
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from string import Template
+
+import nbformat
+import pypandoc
+
+from repgeo.book import front
+from repgeo.book.headers import Header, header
+from repgeo.claims import Ledger, read
+
+HERE = Path(__file__).resolve().parent
+_LOADS = re.compile(
+    r"""<(?:script|link|iframe|object|embed)\b|@import|\burl\(\s*['"]?(?!data:)\w*:?//"""
+    r"""|<(?:img|source|video|audio|image)\b[^>]*?\s(?:src|srcset|href)\s*=\s*(?:"(?!data:)|'(?!data:)|(?!["']|data:))""",
+    flags=re.IGNORECASE,
+)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One notebook in the book: its header, its executed copy and ledger where there are any, its notices."""
+
+    head: Header
+    executed: Path | None
+    ledger: Ledger | None
+    seconds: float | None
+    notices: tuple[str, ...]
+
+
+def build(*, notebooks: Path, claims: Path, out: Path, sources: Path | None = None) -> list[str]:
+    """Sentences about what is missing or could not be shown; the pages lie in `out`, index.html first.
+
+    `notebooks` holds the executed notebooks, `claims` their ledgers NN.json; a notebook of `sources` that
+    is not among them is listed as not executed. `out`/benchmarks.json, if there, becomes a table of speeds.
+    Raises ValueError if a page would load something from elsewhere, naming page and place.
+    """
+    entries = [_entry(path, notebooks, claims) for path in _paths(notebooks, sources)]
+    said = [f"{entry.head.stem}: {notice}" for entry in entries for notice in entry.notices]
+    if not entries:
+        said.append(f"no notebooks in {notebooks}: the report has a front page only")
+    out.mkdir(parents=True, exist_ok=True)
+    shown = [entry for entry in entries if entry.executed]
+    for place, entry in enumerate(shown):
+        body, warnings = _body(entry.executed)
+        said += [f"{entry.head.stem}: {warning}" for warning in warnings]
+        around = [shown[i].head if 0 <= i < len(shown) else None for i in (place - 1, place + 1)]
+        content = front.article(entry, body, before=around[0], after=around[1])
+        _write(out / f"{entry.head.stem}.html", page(entry.head.title, content, kind="notebook"))
+    speeds = out / "benchmarks.json"
+    rows = json.loads(speeds.read_text(encoding="utf-8")) if speeds.exists() else []
+    _write(out / "index.html", page("repgeo", front.index(entries, rows), kind="front"))
+    return said
+
+
+def page(title: str, content: str, *, kind: str) -> str:
+    """A whole HTML page with the stylesheet inside it; ValueError if it would load something else."""
+    template = Template((HERE / "page.html").read_text(encoding="utf-8"))
+    style = (HERE / "book.css").read_text(encoding="utf-8")
+    text = template.substitute(title=html.escape(title), style=style, content=content, kind=kind)
+    found = _LOADS.search(re.sub(r"<(pre|code)\b.*?</\1>", "", text, flags=re.DOTALL))
+    if found:
+        raise ValueError(f"page '{title}' would load from elsewhere at: {found[0][:80]} ...")
+    return text
+
+
+def _paths(notebooks: Path, sources: Path | None) -> list[Path]:
+    found = {path.stem: path for path in (sources.glob("*.ipynb") if sources else ())}
+    found |= {path.stem: path for path in notebooks.glob("*.ipynb")}
+    return [found[stem] for stem in sorted(found)]
+
+
+def _entry(path: Path, notebooks: Path, claims: Path) -> Entry:
+    head, notices = header(path), []
+    executed = path if path.parent == notebooks else None
+    if executed is None:
+        notices.append(f"was not executed; build/logs/{path.stem}.log says why if it was tried.")
+    else:
+        cells = [c for c in nbformat.read(path, as_version=4).cells if c.cell_type == "code"]
+        if cells and not any(cell.execution_count for cell in cells):
+            notices.append("has no outputs; `make notebooks` executes it.")
+    file = claims / f"{head.number}.json"
+    if not file.exists():
+        notices.append(f"has no claims file {file.name}; `make notebooks` writes it.")
+    try:
+        seconds = json.loads((notebooks / f"{path.stem}.run.json").read_text())["seconds"]
+    except (OSError, ValueError, KeyError):
+        seconds = None
+    return Entry(head, executed, read(file) if file.exists() else None, seconds, tuple(notices))
+
+
+def _body(path: Path) -> tuple[str, list[str]]:
+    """The notebook as an HTML fragment, and what pandoc could not show, one sentence each."""
+    away = re.search(r"!\[[^\]]*\]\(\s*https?:[^)]*|<img[^>]+src=.?.?https?:[^ ]*", path.read_text("utf-8"))
+    if away:
+        raise ValueError(f"{path.name}: a figure is loaded from elsewhere: {away[0][:120]}")
+    done = subprocess.run(
+        [pypandoc.get_pandoc_path(), "--from=ipynb+markdown_in_html_blocks", "--to=html5", "--mathml"]
+        + ["--embed-resources", "--wrap=none", str(path)],
+        capture_output=True, text=True, encoding="utf-8",
+    )  # fmt: skip
+    if done.returncode:
+        raise ValueError(f"{path.name}: pandoc failed: {done.stderr.strip()}")
+    warnings = [" ".join(part.split()) for part in done.stderr.split("[WARNING]") if part.strip()]
+    return _finished(done.stdout), warnings
+
+
+def _finished(body: str) -> str:
+    """Tables that scroll, heads with a scope, figures with a text, links between pages."""
+    body = re.sub(r"<th(?=[\s>])(?![^>]*\bscope=)", '<th scope="col"', body)
+    body = body.replace("<table", '<div class="scroll" tabindex="0"><table').replace(
+        "</table>", "</table></div>"
+    )
+    body = re.sub(r'<img role="img"(?![^>]*\balt=)', '<img alt="Figure drawn by the code above."', body)
+    return re.sub(r'href="(?:\./)?([\w.-]+)\.ipynb(#[^"]*)?"', r'href="\1.html\2"', body)
+
+
+def _write(path: Path, text: str) -> None:
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    draft.write_text(text, encoding="utf-8")
+    os.replace(draft, path)
