@@ -45,7 +45,8 @@ help:
 # A report is written even when a notebook failed; the old date makes the next `make` try again.
 build/index.html: .venv/.ready $(INPUTS)
 	@$(RUN) -m repgeo.book run --out build; failed=$$?; \
-	$(RUN) -m repgeo.book build --notebooks build/notebooks --claims build/claims --out build || exit 1; \
+	$(RUN) -m repgeo.book build --notebooks build/notebooks --claims build/claims --out build \
+	  $$([ $$failed -eq 0 ] || echo --quiet) || exit 1; \
 	if [ $$failed -ne 0 ]; then touch -t 200001010000 $@; exit $$failed; fi; touch $@
 
 notebooks: build/index.html

@@ -28,6 +28,7 @@ def main(arguments: list[str] | None = None) -> int:
     building.add_argument("--notebooks", type=Path, default=ROOT / "build" / "notebooks")
     building.add_argument("--claims", type=Path, default=ROOT / "build" / "claims")
     building.add_argument("--out", type=Path, default=ROOT / "build")
+    building.add_argument("--quiet", action="store_true", help="leave what is missing to the pages to say")
     building.add_argument("--sources", type=Path, default=SOURCES, help="lists notebooks that did not run")
 
     commands.add_parser("readme", help="make the table of notebooks in README.md anew")
@@ -37,10 +38,10 @@ def main(arguments: list[str] | None = None) -> int:
         if chosen.command == "run":
             return _run(chosen)
         if chosen.command == "build":
-            for sentence in build(
-                notebooks=chosen.notebooks, claims=chosen.claims, out=chosen.out, sources=chosen.sources
-            ):
-                print(sentence, file=sys.stderr)
+            folders = {"notebooks": chosen.notebooks, "claims": chosen.claims, "out": chosen.out}
+            said = build(**folders, sources=chosen.sources)
+            if said and not chosen.quiet:
+                print(*said, sep="\n", file=sys.stderr)
             return 0
         readme = ROOT / "README.md"
         readme.write_text(refreshed(readme.read_text(encoding="utf-8"), SOURCES), encoding="utf-8")
