@@ -1,0 +1,257 @@
+"""The bibliography: every paper that a docstring, a notebook or a claim cites, once."""
+
+import difflib
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Paper:
+    """One entry; `key` is the first author's surname and the year it is cited by, `arxiv` may be empty."""
+
+    key: str
+    authors: tuple[str, ...]
+    year: int
+    title: str
+    arxiv: str = ""
+    venue: str = ""
+
+
+_LIST = (
+    Paper(
+        "boixadsera2022",
+        ("Enric Boix-Adserà", "Hannah Lawrence", "George Stepaniants", "Philippe Rigollet"),
+        2022,
+        "GULP: a prediction-based metric between representations",
+        "2210.06545",
+        "NeurIPS 2022",
+    ),
+    Paper(
+        "chun2025",
+        ("Chanwoo Chun", "Abdulkadir Canatar", "SueYeon Chung", "Daniel Lee"),
+        2025,
+        "Estimating Neural Representation Alignment from Sparsely Sampled Inputs and Features",
+        "2502.15104",
+    ),
+    Paper(
+        "cui2022",
+        ("Tianyu Cui", "Yogesh Kumar", "Pekka Marttinen", "Samuel Kaski"),
+        2022,
+        "Deconfounded Representation Similarity for Comparison of Neural Networks",
+        "2202.00095",
+        "NeurIPS 2022",
+    ),
+    Paper(
+        "davari2022",
+        (
+            "MohammadReza Davari",
+            "Stefan Horoi",
+            "Amine Natik",
+            "Guillaume Lajoie",
+            "Guy Wolf",
+            "Eugene Belilovsky",
+        ),
+        2022,
+        "Reliability of CKA as a Similarity Measure in Deep Learning",
+        "2210.16156",
+        "ICLR 2023",
+    ),
+    Paper(
+        "ding2021",
+        ("Frances Ding", "Jean-Stanislas Denain", "Jacob Steinhardt"),
+        2021,
+        "Grounding Representation Similarity with Statistical Testing",
+        "2108.01661",
+        "NeurIPS 2021",
+    ),
+    Paper(
+        "gretton2005",
+        ("Arthur Gretton", "Olivier Bousquet", "Alex Smola", "Bernhard Schölkopf"),
+        2005,
+        "Measuring Statistical Dependence with Hilbert-Schmidt Norms",
+        venue="ALT 2005",
+    ),
+    Paper(
+        "groger2026",
+        ("Fabian Gröger", "Shuo Wen", "Maria Brbić"),
+        2026,
+        "Revisiting the Platonic Representation Hypothesis: An Aristotelian View",
+        "2602.14486",
+    ),
+    Paper(
+        "harvey2023",
+        ("Sarah E. Harvey", "Brett W. Larsen", "Alex H. Williams"),
+        2023,
+        "Duality of Bures and Shape Distances with Implications for Comparing Neural Representations",
+        "2311.11436",
+        "UniReps workshop 2023",
+    ),
+    Paper(
+        "huh2024",
+        ("Minyoung Huh", "Brian Cheung", "Tongzhou Wang", "Phillip Isola"),
+        2024,
+        "The Platonic Representation Hypothesis",
+        "2405.07987",
+        "ICML 2024",
+    ),
+    Paper(
+        "khosla2024",
+        ("Meenakshi Khosla", "Alex H. Williams"),
+        2024,
+        "Soft Matching Distance: A metric on neural representations that captures single-neuron tuning",
+        "2311.09466",
+        "UniReps workshop 2023",
+    ),
+    Paper(
+        "klabunde2023",
+        ("Max Klabunde", "Tobias Schumacher", "Markus Strohmaier", "Florian Lemmerich"),
+        2023,
+        "Similarity of Neural Network Models: A Survey of Functional and Representational Measures",
+        "2305.06329",
+    ),
+    Paper(
+        "kornblith2019",
+        ("Simon Kornblith", "Mohammad Norouzi", "Honglak Lee", "Geoffrey Hinton"),
+        2019,
+        "Similarity of Neural Network Representations Revisited",
+        "1905.00414",
+        "ICML 2019",
+    ),
+    Paper(
+        "kriegeskorte2008",
+        ("Nikolaus Kriegeskorte", "Marieke Mur", "Peter Bandettini"),
+        2008,
+        "Representational similarity analysis - connecting the branches of systems neuroscience",
+        venue="Frontiers in Systems Neuroscience",
+    ),
+    Paper(
+        "li2015",
+        ("Yixuan Li", "Jason Yosinski", "Jeff Clune", "Hod Lipson", "John Hopcroft"),
+        2015,
+        "Convergent Learning: Do different neural networks learn the same representations?",
+        "1511.07543",
+        "ICLR 2016",
+    ),
+    Paper(
+        "may2019",
+        ("Avner May", "Jian Zhang", "Tri Dao", "Christopher Ré"),
+        2019,
+        "On the Downstream Performance of Compressed Word Embeddings",
+        "1909.01264",
+        "NeurIPS 2019",
+    ),
+    Paper(
+        "morcos2018",
+        ("Ari S. Morcos", "Maithra Raghu", "Samy Bengio"),
+        2018,
+        "Insights on representational similarity in neural networks with canonical correlation",
+        "1806.05759",
+        "NeurIPS 2018",
+    ),
+    Paper(
+        "murphy2024",
+        ("Alex Murphy", "Joel Zylberberg", "Alona Fyshe"),
+        2024,
+        "Correcting Biased Centered Kernel Alignment Measures in Biological and Artificial Neural Networks",
+        "2405.01012",
+    ),
+    Paper(
+        "nguyen2021",
+        ("Thao Nguyen", "Maithra Raghu", "Simon Kornblith"),
+        2021,
+        "Do Wide and Deep Networks Learn the Same Things? Uncovering How Neural Network Representations Vary "
+        "with Width and Depth",
+        "2010.15327",
+        "ICLR 2021",
+    ),
+    Paper(
+        "pennington2014",
+        ("Jeffrey Pennington", "Richard Socher", "Christopher D. Manning"),
+        2014,
+        "GloVe: Global Vectors for Word Representation",
+        venue="EMNLP 2014",
+    ),
+    Paper(
+        "raghu2017",
+        ("Maithra Raghu", "Justin Gilmer", "Jason Yosinski", "Jascha Sohl-Dickstein"),
+        2017,
+        "SVCCA: Singular Vector Canonical Correlation Analysis for Deep Learning Dynamics and "
+        "Interpretability",
+        "1706.05806",
+        "NeurIPS 2017",
+    ),
+    Paper(
+        "song2012",
+        ("Le Song", "Alex Smola", "Arthur Gretton", "Justin Bedo", "Karsten Borgwardt"),
+        2012,
+        "Feature Selection via Dependence Maximization",
+        venue="Journal of Machine Learning Research",
+    ),
+    Paper(
+        "steck2024",
+        ("Harald Steck", "Chaitanya Ekanadham", "Nathan Kallus"),
+        2024,
+        "Is Cosine-Similarity of Embeddings Really About Similarity?",
+        "2403.05440",
+    ),
+    Paper(
+        "szekely2007",
+        ("Gábor J. Székely", "Maria L. Rizzo", "Nail K. Bakirov"),
+        2007,
+        "Measuring and testing dependence by correlation of distances",
+        "0803.4101",
+        "Annals of Statistics",
+    ),
+    Paper(
+        "szekely2014",
+        ("Gábor J. Székely", "Maria L. Rizzo"),
+        2014,
+        "Partial distance correlation with methods for dissimilarities",
+        "1310.2926",
+        "Annals of Statistics",
+    ),
+    Paper(
+        "tang2020",
+        ("Shuai Tang", "Wesley J. Maddox", "Charlie Dickens", "Tom Diethe", "Andreas Damianou"),
+        2020,
+        "Similarity of Neural Networks with Gradients",
+        "2003.11498",
+    ),
+    Paper(
+        "williams2021",
+        ("Alex H. Williams", "Erin Kunz", "Simon Kornblith", "Scott W. Linderman"),
+        2021,
+        "Generalized Shape Metrics on Neural Representations",
+        "2110.14739",
+        "NeurIPS 2021",
+    ),
+    Paper(
+        "xiao2017",
+        ("Han Xiao", "Kashif Rasul", "Roland Vollgraf"),
+        2017,
+        "Fashion-MNIST: a Novel Image Dataset for Benchmarking Machine Learning Algorithms",
+        "1708.07747",
+    ),
+)
+PAPERS: dict[str, Paper] = {paper.key: paper for paper in _LIST}
+
+
+def cite(key: str) -> str:
+    """The paper under `key` as a short citation: authors, year, and its arXiv id or else where it appeared.
+
+    Raises ValueError for an unknown key, the nearest known one first.
+
+    >>> cite("kornblith2019")
+    'Kornblith et al. 2019, arXiv:1905.00414'
+    >>> cite("khosla2024")
+    'Khosla and Williams 2024, arXiv:2311.09466'
+    >>> cite("gretton2005")
+    'Gretton et al. 2005, ALT 2005'
+    """
+    if key not in PAPERS:
+        known = difflib.get_close_matches(str(key), PAPERS, n=len(PAPERS), cutoff=0.0)
+        raise ValueError(f"key: expected one of {', '.join(known)}; got {key!r}")
+    paper = PAPERS[key]
+    surnames = [author.split()[-1] for author in paper.authors]
+    who = " and ".join(surnames) if len(surnames) <= 2 else f"{surnames[0]} et al."
+    where = f"arXiv:{paper.arxiv}" if paper.arxiv else paper.venue
+    return f"{who} {paper.year}, {where}"
