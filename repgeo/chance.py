@@ -65,16 +65,11 @@ def permutation_test(measure: Measure, x, y, *, key: Array, rounds: int = 200, a
     kind = _recorded(measure, "kind", "similarity")
     side = "greater" if kind == "similarity" else "less"
     side = checks.choice(side if alternative is None else alternative, "alternative", ("greater", "less"))
-    shuffled = jax.vmap(lambda k: jax.random.permutation(k, len(y)))(jax.random.split(key, rounds))
     # The real pairing goes through the same program, so that a tie is a tie to the last bit.
-    rows = jnp.concatenate([jnp.arange(len(y))[None], shuffled.astype(int)])
+    rows = _shuffles(key, rounds=rounds, n=len(y)).at[0].set(jnp.arange(len(y)))
     scores = _scores(measure, x, y, rows, both=False, batch=batch, options=options)
     scores = checks.defined(scores, "the measure is not finite on this pair or on a shuffled one")
-    score, null = scores[0], scores[1:]
-    beaten = null < score if side == "greater" else null > score
-    p = (1 + jnp.sum(~beaten)) / (rounds + 1)
-    gap = score - null.mean()
-    return Null(score, null, p, jnp.where(gap == 0, 0.0, gap / null.std()))
+    return _judged(scores, side=side)
 
 
 def jackknife_interval(measure: Measure, x, y, *, key: Array, blocks: int = 20, level: float = 0.95,
@@ -139,7 +134,7 @@ def subsample_interval(measure: Measure, x, y, *, key: Array, rounds: int = 200,
     tail, n = _tail(level), len(x)
     rounds = checks.count(rounds, "rounds", low=20, high=1_000_000, why="quantiles need them")
     size = checks.count(n // 2 if size is None else size, "size", low=2, high=n - 1)
-    rows = jax.vmap(lambda k: jax.random.permutation(k, n)[:size])(jax.random.split(key, rounds))
+    rows = _shuffles(key, rounds=rounds, n=n)[1:, :size]
     parts = _scores(measure, x, y, rows, both=True, batch=batch, options=options)
     parts = checks.defined(parts, "the measure is not finite on a subsample of the rows")
     centre = _whole(measure, x, y, options)
@@ -241,7 +236,7 @@ def _scores(measure: Measure, x: Array, y: Array, rows: Array, *, both: bool, ba
     measure, options = _plain(measure, options)
     if not _recorded(measure, "traceable", True):
         pairs = ((x[r] if both else x, y[r]) for r in rows)
-        return jnp.asarray([float(measure(a, b, **options)) for a, b in pairs])
+        return jnp.asarray([float(_one(measure(a, b, **options))) for a, b in pairs])
     pieces = -(-len(rows) // batch)
     batch = -(-len(rows) // pieces)  # evened out, so that the fewest rows are added to fill the last batch
     filled = jnp.concatenate([rows, jnp.broadcast_to(rows[:1], (pieces * batch - len(rows), rows.shape[1]))])
@@ -253,14 +248,36 @@ def _scores(measure: Measure, x: Array, y: Array, rows: Array, *, both: bool, ba
 @partial(jax.jit, static_argnames=("measure", "options", "both"))
 def _mapped(x: Array, y: Array, rows: Array, *, measure: Measure, options: tuple, both: bool) -> Array:
     def one(r):
-        return measure(x[r] if both else x, y[r], **dict(options))
+        return _one(measure(x[r] if both else x, y[r], **dict(options)))
 
     return jax.lax.map(jax.vmap(one), rows).reshape(-1)
 
 
+@partial(jax.jit, static_argnames=("rounds", "n"))
+def _shuffles(key: Array, *, rounds: int, n: int) -> Array:
+    """One more shuffle of range(n) than `rounds`: (rounds + 1, n)."""
+    return jax.vmap(lambda k: jax.random.permutation(k, n))(jax.random.split(key, rounds + 1))
+
+
+@partial(jax.jit, static_argnames="side")
+def _judged(scores: Array, *, side: str) -> Null:
+    score, null = scores[0], scores[1:]
+    beaten = null < score if side == "greater" else null > score  # NaN beats no one: it counts against us
+    p = (1 + jnp.sum(~beaten)) / len(scores)
+    gap = score - null.mean()
+    return Null(score, null, p, jnp.where(gap == 0, 0.0, gap / null.std()))
+
+
 def _whole(measure: Measure, x: Array, y: Array, options: dict) -> Array:
-    value = jnp.asarray(measure(x, y, **options))
+    value = _one(measure(x, y, **options))
+    value = jnp.asarray(value if _recorded(measure, "traceable", True) else float(value))
     return checks.defined(value, "the measure is not finite on these rows")
+
+
+def _one(value: Any) -> Any:
+    if getattr(value, "shape", ()) != ():
+        raise ValueError(f"measure: expected one number for a pair, got shape {value.shape}: wrap it, say in a mean")
+    return value
 
 
 def _plain(measure: Measure, options: dict) -> tuple[Measure, dict]:

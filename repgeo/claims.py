@@ -11,6 +11,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
 
+from repgeo.papers import cite
+
 VERDICTS = ("reproduced", "partly", "not here", "identity", "open")
 _MARKS = dict(zip(VERDICTS, "●◐○≡…", strict=True))  # beside the word, so that colour is never needed
 _COLUMNS = ("id", "paper", "claim", "reported", "ours", "control", "verdict")
@@ -191,7 +193,7 @@ def settle(number: int, claims: Iterable[Claim], *, folder: str | os.PathLike | 
         raise ValueError(f"number: expected an integer from 0 to 99, got {number!r}")
     ledger = Ledger(number, tuple(claims))
     for claim in ledger:
-        _cited(claim)
+        cite(claim.paper)
     content = {"notebook": f"{number:02d}", "claims": [_record(claim) for claim in ledger]}
     text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     path = Path(folder or os.environ.get("REPGEO_LEDGER") or "claims") / f"{number:02d}.json"
@@ -314,17 +316,11 @@ def _parsed(ends: list | None) -> tuple[float, ...] | None:
     return None if ends is None else tuple(float(end) for end in ends)
 
 
-def _cited(claim: Claim) -> str:
-    from repgeo.papers import cite
-
-    return cite(claim.paper)
-
-
 def _cells(claim: Claim) -> tuple[str, ...]:
     reported = claim.reported if isinstance(claim.reported, str) else _short(claim.reported)
     verdict = f"{_MARKS[claim.verdict]} {claim.verdict}" + (f": {claim.note}" if claim.note else "")
     ours = _ours(claim) if claim.measured is None else f"{_ours(claim)}; holds if {_words(claim.bar)}"
-    return (claim.id, _cited(claim), claim.says, f"{reported} ({claim.where})", ours, _control(claim),
+    return (claim.id, cite(claim.paper), claim.says, f"{reported} ({claim.where})", ours, _control(claim),
             verdict)
 
 

@@ -108,6 +108,25 @@ def test_a_measure_that_cannot_be_traced_gives_the_same_null_in_a_loop():
     assert float(looped.p) == float(mapped.p)
 
 
+def test_a_measure_of_many_numbers_is_refused_in_every_test():
+    for test in (chance.permutation_test, *INTERVALS):
+        with pytest.raises(ValueError, match=r"expected one number for a pair, got shape \(3,\)"):
+            test(lambda x, y: (x * x).mean(0), *pair(), key=KEY)
+
+
+def test_an_untraceable_measure_may_return_anything_that_counts_as_a_number():
+    class Score:
+        def __init__(self, x):
+            self.x = x
+
+        def __float__(self):
+            return float(self.x.mean())
+
+    x, y = pair()
+    low, high = chance.jackknife_interval(recorded(lambda a, b: Score(a), traceable=False), x, y, key=KEY)
+    assert low < x.mean() < high
+
+
 def test_a_second_call_with_the_same_shapes_compiles_nothing_even_through_a_fresh_partial():
     traces = []
 
@@ -184,8 +203,9 @@ def test_jackknife_and_half_samples_of_debiased_cka_have_the_spread_of_new_data(
 
     new = jax.jit(jax.vmap(lambda k: debiased_cka(*sample(k))))(jax.random.split(jax.random.key(6), 200))
     keys = jax.random.split(jax.random.key(7), (12, 2))
-    for interval in INTERVALS[:2]:
-        low, high = jax.jit(jax.vmap(lambda k, f=interval: f(debiased_cka, *sample(k[0]), key=k[1])))(keys)
+    for interval in (chance.jackknife_interval, partial(chance.subsample_interval, rounds=60)):
+        run = jax.jit(jax.vmap(lambda k, f=interval: f(debiased_cka, *sample(k[0]), key=k[1], batch=60)))
+        low, high = run(keys)
         assert float(np.mean((high - low) / 2)) == pytest.approx(2 * float(new.std()), rel=0.25)
 
 
