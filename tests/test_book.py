@@ -2,6 +2,7 @@
 
 import base64
 import json
+import math
 import re
 from html.parser import HTMLParser
 from pathlib import Path
@@ -14,6 +15,7 @@ from repgeo.book import __main__ as command
 from repgeo.book import front, pages
 from repgeo.book.execute import run
 from repgeo.book.headers import END, START, header, refreshed
+from repgeo.book.strip import WIDTH, strip
 from repgeo.claims import VERDICTS, Claim, Ledger, settle
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -37,9 +39,7 @@ def claims(number=0):
     measured = {"measured": 0.97, "control": "chance", "control_value": 0.1}
     return [
         Claim(f"{number:02d}.1", **shared, **measured, interval=(0.95, 0.99), bar=(0.9, 1)),
-        Claim(
-            f"{number:02d}.2", **shared, **measured, interval=(0.8, 0.99), bar=(0.9, 1), note="smaller nets"
-        ),
+        Claim(f"{number:02d}.2", **shared, **measured, interval=(0.8, 0.99), bar=(0.9, 1), note="smaller nets"),
         Claim(f"{number:02d}.3", **shared, **measured, bar=(0, 0.5)),
         Claim(f"{number:02d}.4", **shared, measured=2e-7, bar=(0, 1e-5), identity=True),
         Claim(f"{number:02d}.5", **shared),
@@ -59,9 +59,7 @@ def notebook(number=0, first=TITLE):
                 new_output("display_data", {"image/png": DOT, "text/plain": "<Figure>"}),
             ],
         ),
-        new_code_cell(
-            "settle()", execution_count=2, outputs=[new_output("execute_result", table, execution_count=2)]
-        ),
+        new_code_cell("settle()", execution_count=2, outputs=[new_output("execute_result", table, execution_count=2)]),
         new_markdown_cell(FOLDED),
     ]
     kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
@@ -232,9 +230,7 @@ def test_missing_outputs_missing_claims_and_a_failed_notebook_are_said(tmp_path)
 def test_a_folder_without_notebooks_gives_a_front_page_that_says_so(tmp_path):
     said = pages.build(notebooks=tmp_path, claims=tmp_path, out=tmp_path / "out")
     assert said == [f"no notebooks in {tmp_path}: the report has a front page only"]
-    assert "No notebook has been executed yet" in (tmp_path / "out" / "index.html").read_text(
-        encoding="utf-8"
-    )
+    assert "No notebook has been executed yet" in (tmp_path / "out" / "index.html").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize(
@@ -303,9 +299,7 @@ def test_notebooks_run_apart_from_each_other_and_only_when_something_changed(tmp
     """A failing one is named and keeps nobody back; an unchanged one is left alone."""
     source, out = tmp_path / "notebooks", tmp_path / "build"
     source.mkdir()
-    write = (
-        "import os, pathlib; pathlib.Path(os.environ['REPGEO_LEDGER'], '01.json').write_text('{}')  # settle("
-    )
+    write = "import os, pathlib; pathlib.Path(os.environ['REPGEO_LEDGER'], '01.json').write_text('{}')  # settle("
     sources = {"00_bad": "print('to the log')\n1 / 0", "01_good": f"{write}\nprint('well')"}
     for name, code in sources.items():
         nbformat.write(new_notebook(cells=[new_code_cell(code)]), source / f"{name}.ipynb")
@@ -317,9 +311,7 @@ def test_notebooks_run_apart_from_each_other_and_only_when_something_changed(tmp
         return failures, capsys.readouterr().out
 
     failures, said = go()
-    assert len(failures) == 1 and failures[0].startswith(
-        "00_bad failed: ZeroDivisionError: division by zero; see "
-    )
+    assert len(failures) == 1 and failures[0].startswith("00_bad failed: ZeroDivisionError: division by zero; see ")
     assert "notebook 2 of 2: 01_good" in said and failures[0] in said.splitlines()
     assert "1 / 0" in (out / "logs" / "00_bad.log").read_text()
     assert (out / "claims" / "01.json").exists() and not (out / "notebooks" / "00_bad.ipynb").exists()
@@ -335,3 +327,21 @@ def test_notebooks_run_apart_from_each_other_and_only_when_something_changed(tmp
 def test_an_unknown_notebook_is_refused_with_the_names_there_are(capsys):
     assert command.main(["run", "99"]) == 1
     assert "no notebook 99; there are " in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("bar", [(0.9, 1), (0.9, math.inf), (-math.inf, 0.5)])
+def test_a_strip_puts_value_interval_and_control_where_they_belong(bar):
+    shared = {"paper": "kornblith2019", "says": "x", "reported": "1", "where": "here", "note": "smaller"}
+    claim = Claim("00.1", **shared, measured=0.95, interval=(0.93, 0.97), control="c", control_value=0.1, bar=bar)
+    drawn = strip(claim)
+    start, wide = (float(v) for v in re.search(r'class="bar" x="([\d.]+)" y="2" width="([\d.]+)"', drawn).groups())
+    dot = float(re.search(r'cx="([\d.]+)"', drawn)[1])
+    left, right = (float(v) for v in re.search(r'"interval" d="M([\d.]+) \S+H([\d.]+)"', drawn).groups())
+    control = float(re.search(r'"control" d="M([\d.]+)', drawn)[1])
+    assert 0 <= start < start + wide <= WIDTH and control < left < dot < right
+    assert (start <= dot <= start + wide) == (bar[0] <= 0.95 <= bar[1])
+    assert (start <= control <= start + wide) == (bar[0] <= 0.1 <= bar[1])
+
+
+def test_a_claim_that_was_not_measured_has_no_strip():
+    assert strip(claims()[-1]) == "" and "<svg" in strip(claims()[0])

@@ -17,9 +17,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m repgeo.book", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
 
-    running = commands.add_parser(
-        "run", help="execute notebooks into OUT/notebooks, their claims into OUT/claims"
-    )
+    running = commands.add_parser("run", help="execute notebooks into OUT/notebooks, their claims into OUT/claims")
     running.add_argument("names", nargs="*", help="stems or numbers of notebooks; all of them when left out")
     running.add_argument("--out", type=Path, default=ROOT / "build")
     running.add_argument("--inplace", action="store_true", help="rewrite notebooks/ and its ledger instead")

@@ -16,9 +16,7 @@ from nbclient import NotebookClient
 SECONDS_A_CELL = 600
 
 
-def run(
-    sources: list[Path], *, out: Path, ledger: Path, logs: Path, roots: list[Path] | None = None
-) -> list[str]:
+def run(sources: list[Path], *, out: Path, ledger: Path, logs: Path, roots: list[Path] | None = None) -> list[str]:
     """One line for each notebook that failed; executed copies lie in `out`, their claims in `ledger`.
 
     A notebook whose source, library and data (the files under `roots`) are as they were at its last good

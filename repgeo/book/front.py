@@ -5,6 +5,7 @@ import math
 import re
 
 from repgeo.book.headers import Header
+from repgeo.book.strip import strip
 from repgeo.claims import VERDICTS, Claim, totals
 from repgeo.papers import PAPERS, cite
 
@@ -31,6 +32,10 @@ def index(entries: list, speeds: list[dict]) -> str:
         "<section aria-labelledby='curriculum'><h2 id='curriculum'>Notebooks</h2>",
         _curriculum(entries),
         "</section><section aria-labelledby='claims'><h2 id='claims'>Claims</h2>",
+        "<p class='key'>In a strip, the shaded part is the bar, the dot is what was measured, the line through it "
+        "its interval, and the diamond the control.</p>"
+        if ledgers
+        else "",
         "".join(_claims(entry) for entry in entries) or "<p>No notebook has been executed yet.</p>",
         "</section>",
     ]
@@ -60,9 +65,7 @@ def article(entry, body: str, *, before: Header | None, after: Header | None) ->
             contents if sections else "",
             notices,
             f"<article class='notebook'>{body}</article>",
-            f"<nav class='around' aria-label='Neighbouring notebooks'>{''.join(links)}</nav>"
-            if links
-            else "",
+            f"<nav class='around' aria-label='Neighbouring notebooks'>{''.join(links)}</nav>" if links else "",
         ]
     )
 
@@ -147,7 +150,7 @@ def _measured(claim: Claim) -> str:
     bar = f"≤ {number(high)}" if math.isinf(low) else f"≥ {number(low)}"
     if math.isfinite(low) and math.isfinite(high):
         bar = f"{number(low)} to {number(high)}"
-    return f"<b>{number(claim.measured)}</b>{ends} <small>holds if {bar}</small>"
+    return f"<b>{number(claim.measured)}</b>{ends} <small>holds if {bar}</small>{strip(claim)}"
 
 
 def _speeds(rows: list[dict]) -> str:
@@ -156,16 +159,10 @@ def _speeds(rows: list[dict]) -> str:
     lines = ""
     for row in rows:
         cells = [row.get(key) for key in keys]
-        texts = [
-            number(c) if isinstance(c, int | float) else _text(str("–" if c is None else c)) for c in cells
-        ]
+        texts = [number(c) if isinstance(c, int | float) else _text(str("–" if c is None else c)) for c in cells]
         within = isinstance(row.get("bar"), int | float) and row["ratio"] <= row["bar"]
         texts[5] = ("≤ " + texts[5] + (" ✓" if within else " ✗")) if row.get("bar") is not None else "–"
-        lines += (
-            f'<tr><th scope="row">{texts[0]}</th>'
-            + "".join(f"<td>{text}</td>" for text in texts[1:])
-            + "</tr>"
-        )
+        lines += f'<tr><th scope="row">{texts[0]}</th>' + "".join(f"<td>{text}</td>" for text in texts[1:]) + "</tr>"
     columns = "".join(f'<th scope="col">{name}</th>' for name in heads)
     return (
         "<p>Medians of alternating runs in one process, after warm-up; a ratio below 1 means that "

@@ -116,11 +116,10 @@ def _body(path: Path) -> tuple[str, list[str]]:
 
 
 def _finished(body: str) -> str:
-    """Tables that scroll, heads with a scope, figures with a text, links between pages."""
+    """Tables and formulas that scroll, heads with a scope, figures with a text, links between pages."""
     body = re.sub(r"<th(?=[\s>])(?![^>]*\bscope=)", '<th scope="col"', body)
-    body = body.replace("<table", '<div class="scroll" tabindex="0"><table').replace(
-        "</table>", "</table></div>"
-    )
+    body = body.replace("<table", '<div class="scroll" tabindex="0"><table').replace("</table>", "</table></div>")
+    body = re.sub(r'<math display="block".*?</math>', r'<span class="formula">\g<0></span>', body, flags=re.DOTALL)
     body = re.sub(r'<img role="img"(?![^>]*\balt=)', '<img alt="Figure drawn by the code above."', body)
     return re.sub(r'href="(?:\./)?([\w.-]+)\.ipynb(#[^"]*)?"', r'href="\1.html\2"', body)
 
