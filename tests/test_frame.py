@@ -77,9 +77,7 @@ def test_the_citation_names_this_version():
 
 
 def test_the_code_and_the_notebooks_pass_the_linter():
-    done = subprocess.run(
-        [sys.executable, "-m", "ruff", "check", "."], cwd=ROOT, capture_output=True, text=True
-    )
+    done = subprocess.run([sys.executable, "-m", "ruff", "check", "."], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
@@ -151,9 +149,7 @@ def test_a_command_is_started_with_the_settings_and_keeps_those_of_the_caller(tm
     show = f"import os; print(*map(os.environ.get, {names}))"
     for mine, seen in (({}, "1 0"), ({"OPENBLAS_NUM_THREADS": "3"}, "3 0")):
         clean = {k: v for k, v in os.environ.items() if not k.startswith(("OPENBLAS", "JAX_"))}
-        done = subprocess.run(
-            [*launch, sys.executable, "-c", show], env=clean | mine, capture_output=True, text=True
-        )
+        done = subprocess.run([*launch, sys.executable, "-c", show], env=clean | mine, capture_output=True, text=True)
         assert done.stdout.strip() == seen, done.stderr
 
 

@@ -21,9 +21,7 @@ def test_there_is_something_to_compare():
 @pytest.mark.parametrize("number", sorted(NOTEBOOKS | LEDGERS))
 def test_a_fresh_run_agrees_with_the_committed_ledger(number):
     assert number in NOTEBOOKS, f"notebooks/claims/{number}.json has no notebook"
-    assert number in LEDGERS, (
-        f"{NOTEBOOKS[number].name} has no notebooks/claims/{number}.json: `make outputs`"
-    )
+    assert number in LEDGERS, f"{NOTEBOOKS[number].name} has no notebooks/claims/{number}.json: `make outputs`"
     folder = Path(os.environ["REPGEO_LEDGER"])
     fresh = folder / f"{number}.json"
     if not fresh.exists():  # this file was run alone: nobody has run the notebook yet

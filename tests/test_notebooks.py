@@ -14,9 +14,7 @@ FOLDER = ROOT / "notebooks"
 PATHS = sorted(FOLDER.glob("*.ipynb"))
 each_notebook = pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
 
-MACHINE = re.compile(
-    r"(?<![\w./~-])/(?:home|root|tmp|work|Users|usr|opt|private|mnt|var)/|\b[A-Z]:\\\\|site-packages"
-)
+MACHINE = re.compile(r"(?<![\w./~-])/(?:home|root|tmp|work|Users|usr|opt|private|mnt|var)/|\b[A-Z]:\\\\|site-packages")
 UNEVEN = {"a timing": r"CPU times|Wall time", "a memory address": r"\bat 0x[0-9a-f]{6,}"}
 ENVIRONMENT = re.compile(r"(?<!\$)(?<!\$\n)\\begin\{(?:align|equation|gather|eqnarray|multline)\*?\}")
 
@@ -148,9 +146,7 @@ def test_its_checks_know_an_untouched_a_right_and_a_wrong_answer(path, tmp_path)
     """One kernel: the set-up cells, then for each exercise stub, solution and nonsense before its check."""
     notebook = opened(path)
     found = exercises(notebook)
-    needed = [
-        c for c in notebook.cells if {"setup", "exercise-needs"} & set(tags(c)) and c.cell_type == "code"
-    ]
+    needed = [c for c in notebook.cells if {"setup", "exercise-needs"} & set(tags(c)) and c.cell_type == "code"]
     assert needed, "no code cell is tagged 'setup'"
     notebook.cells = [new_code_cell(cell.source) for cell in needed]
     wrong = "answer = (lambda *a, **k: float('nan')) if callable(answer) else float('nan')"
@@ -159,9 +155,9 @@ def test_its_checks_know_an_untouched_a_right_and_a_wrong_answer(path, tmp_path)
         places.append((len(notebook.cells) + 1, task.splitlines()[0]))
         notebook.cells += [new_code_cell(source) for source in (stub, check, solution, check, wrong)]
         notebook.cells += [new_code_cell(check, metadata={"tags": ["raises-exception"]})]
-    NotebookClient(
-        notebook, timeout=300, kernel_name="python3", resources={"metadata": {"path": FOLDER}}
-    ).execute(env=os.environ | {"REPGEO_LEDGER": str(tmp_path)})
+    NotebookClient(notebook, timeout=300, kernel_name="python3", resources={"metadata": {"path": FOLDER}}).execute(
+        env=os.environ | {"REPGEO_LEDGER": str(tmp_path)}
+    )
     for place, task in places:
         untouched, right, nonsense = (printed(notebook.cells[place + step]) for step in (0, 2, 4))
         assert "not solved yet" in untouched, f"{task}: the untouched stub gives {untouched!r}"
