@@ -1,0 +1,150 @@
+"""The compiled kernels: centring, cross-products, spectra and distances of tall (n, p) matrices.
+
+Nothing here validates: callers stand behind `checks`. Every function is traceable and follows the dtype it gets.
+Products that feed a difference or a spectrum ask for full precision, which switches TF32 off on a GPU.
+"""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+from jax import Array, lax
+
+matmul = partial(jnp.matmul, precision=lax.Precision.HIGHEST)
+
+_BLOCK = 250  # rows per step of a blocked product: the transposed copy of a block stays in a core's cache
+_STRIP = 128  # columns per strip of a symmetric product
+
+
+def center(x: Array) -> Array:
+    """`x` (n, p) minus its column means; a constant column becomes exactly 0, whatever its value.
+
+    The first row is subtracted before the mean is taken: the mean of a large offset would be rounded, and what
+    rounding leaves of a constant column would pass for signal.
+    """
+    x = x - x[:1]
+    return x - x.mean(0, keepdims=True)
+
+
+def scatter(x: Array, y: Array) -> tuple[Array, Array, Array]:
+    """Centred products (x^T x, x^T y, y^T y) of x (n, p) and y (n, q), without a centred copy of either.
+
+    On a CPU the rows are read in blocks: XLA's own transposed product runs at half speed or less in float64,
+    while a block that is transposed in cache runs at the speed of the matrix product; x^T x and y^T y are
+    computed on and above the diagonal only. Elsewhere three plain products are faster.
+    """
+    return lax.platform_dependent(x, y, cpu=_scatter_by_blocks, default=_scatter_plain)
+
+
+def _scatter_plain(x, y):
+    x, y = center(x), center(y)
+    return matmul(x.T, x), matmul(x.T, y), matmul(y.T, y)
+
+
+def _scatter_by_blocks(x, y):
+    n = len(x)
+    shift = (x[:1], y[:1])
+    mean = jax.tree.map(lambda a, s: (a - s).mean(0, keepdims=True), (x, y), shift)
+
+    def products(blocks):
+        a, b = jax.tree.map(lambda a, s, m: (a - s) - m, blocks, shift, mean)
+        at, bt = lax.optimization_barrier((a.T, b.T))
+        return _upper(at, a), matmul(at, b), _upper(bt, b)
+
+    def step(total, i):
+        blocks = [lax.dynamic_slice_in_dim(a, i * _BLOCK, _BLOCK) for a in (x, y)]
+        return jax.tree.map(jnp.add, total, products(tuple(blocks))), None
+
+    full, rest = divmod(n, _BLOCK)
+    total = products((x[full * _BLOCK :], y[full * _BLOCK :])) if rest or not full else None
+    if full:
+        first = products((x[:_BLOCK], y[:_BLOCK]))
+        first = first if total is None else jax.tree.map(jnp.add, total, first)
+        total, _ = lax.scan(step, first, jnp.arange(1, full))
+    xx, xy, yy = total
+    return _symmetric(xx), xy, _symmetric(yy)
+
+
+def _upper(at: Array, a: Array) -> list[Array]:
+    """Strips of rows of at @ a, each from its diagonal block to the right edge."""
+    p = a.shape[1]
+    width = max(_STRIP, -(-p // 8))  # at most eight strips, so that compile time stays flat
+    return [matmul(at[i : i + width], a[:, i:]) for i in range(0, p, width)]
+
+
+def _symmetric(strips: list[Array]) -> Array:
+    p = strips[0].shape[1]
+    upper = jnp.concatenate([jnp.pad(s, ((0, 0), (p - s.shape[1], 0))) for s in strips])
+    return jnp.triu(upper) + jnp.triu(upper, 1).T
+
+
+def frobenius(a: Array) -> Array:
+    """Frobenius norm, scaled by the largest entry so that its square can neither overflow nor underflow."""
+    top = lax.stop_gradient(jnp.abs(a).max())
+    top = jnp.where(top > 0, top, 1)
+    return top * safe_sqrt(jnp.sum((a / top) ** 2))
+
+
+def safe_sqrt(a: Array) -> Array:
+    """Square root of max(a, 0), whose gradient at 0 is 0 rather than infinite."""
+    positive = a > 0
+    return jnp.where(positive, jnp.sqrt(jnp.where(positive, a, 1)), 0)
+
+
+def rank_mask(s: Array, shape: tuple[int, int]) -> Array:
+    """Which singular values (descending) of a matrix of this shape are more than rounding: s > s[0] max(n, p) eps."""
+    return s > s[0] * max(shape) * jnp.finfo(s.dtype).eps
+
+
+def basis(x: Array) -> tuple[Array, Array]:
+    """Left singular vectors (n, r) and singular values (r,) of `x`, r = min(n, p); both 0 beyond its rank."""
+    u, s, _ = jnp.linalg.svd(x, full_matrices=False)
+    kept = rank_mask(s, x.shape)
+    return u * kept[None], s * kept
+
+
+def singular_values(a: Array) -> Array:
+    """Singular values, descending; no vectors are computed, so the gradient stays finite where values repeat."""
+    return jnp.linalg.svd(a, compute_uv=False)
+
+
+def descending_eigh(a: Array) -> tuple[Array, Array]:
+    """Eigenvalues (descending, negative rounding cut to 0) and eigenvectors of a positive semidefinite matrix."""
+    values, vectors = jnp.linalg.eigh(a)
+    return jnp.maximum(values[::-1], 0), vectors[:, ::-1]
+
+
+def sq_distances(x: Array) -> Array:
+    """Squared Euclidean distances (n, n) between the rows of `x`; the diagonal is exactly 0."""
+    x = center(x)
+    norms = jnp.sum(x * x, 1)
+    d2 = norms[:, None] + norms[None] - 2 * matmul(x, x.T)
+    return jnp.where(jnp.eye(len(x), dtype=bool), 0, jnp.maximum(d2, 0))
+
+
+def off_diagonal_median(a: Array) -> Array:
+    """Median of a non-negative symmetric (n, n) matrix over its n (n - 1) / 2 pairs i < j.
+
+    Found by bisection on the bits of the numbers, which orders them as integers: exact, and 32 or 64 counting
+    passes are cheaper than sorting. With an even number of pairs it is the mean of the middle two.
+    """
+    n = len(a)
+    pairs = n * (n - 1) // 2
+    bits = lax.bitcast_convert_type(a, jnp.int32 if a.dtype.itemsize == 4 else jnp.int64)
+    width = 8 * a.dtype.itemsize - 1
+
+    def smallest_with(rank):  # the rank-th smallest pair, from 0: each pair stands twice, the diagonal n times
+        needed = n + 2 * rank + 1
+
+        def halve(step, low):
+            high = low + (jnp.ones((), bits.dtype) << (width - 1 - step)) - 1
+            enough = jnp.sum(bits <= high) >= needed
+            return jnp.where(enough, low, high + 1)
+
+        found = lax.fori_loop(0, width, halve, jnp.zeros((), bits.dtype))
+        hit = bits == found
+        return jnp.sum(jnp.where(hit, a, 0)) / jnp.sum(hit)  # the mean of equal entries: carries a gradient
+
+    lower, upper = (pairs - 1) // 2, pairs // 2
+    middle = smallest_with(lower)
+    return middle if upper == lower else (middle + smallest_with(upper)) / 2

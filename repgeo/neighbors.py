@@ -1,0 +1,78 @@
+"""Exact nearest neighbours in blocks, and how much two neighbour graphs share."""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+from jax import Array, lax
+
+from repgeo import checks, linalg
+
+METRICS = ("cosine", "euclidean", "inner")
+_BLOCK = 500  # queries scored at once: (block, n) scores are all the memory that is needed
+
+
+def knn(x: Array, *, k: int = 10, metric: str = "cosine") -> Array:
+    """Indices (n, k) of the k nearest other rows of each row of x (n, p), nearest first; ties go to the lower index.
+
+    `metric`: "cosine", "euclidean" or "inner" (largest inner product). A row is never its own neighbour; a duplicate
+    of it is its first. Exact: O(n^2 p) time in blocks of rows, O(n) memory besides the result.
+    Raises as `checks.matrix`; ValueError unless 1 <= k <= n - 1, and for "cosine" when a row is 0.
+
+    >>> import jax.numpy as jnp
+    >>> knn(jnp.array([[0.0], [1.0], [3.0]]), k=1, metric="euclidean").tolist()
+    [[1], [0], [1]]
+    """
+    x = checks.matrix(x, "x")
+    checks.choice(metric, "metric", METRICS)
+    k = checks.count(k, "k", low=1, high=len(x) - 1, why="n - 1 other rows")
+    if metric == "cosine":
+        nonzero_rows(x, "x")
+    return nearest(x, k=k, metric=metric)
+
+
+def nonzero_rows(x: Array, name: str) -> None:
+    """ValueError when a row of concrete `x` is 0, so that its direction is undefined."""
+    if checks.is_concrete(x):
+        zero = ~jnp.any(x != 0, 1)
+        if zero.any():
+            raise ValueError(
+                f"{name}: expected rows with a direction; got {int(zero.sum())} zero rows, "
+                f"the first at row {int(jnp.argmax(zero))}"
+            )
+
+
+@partial(jax.jit, static_argnames=("k", "metric"))
+def nearest(x: Array, *, k: int, metric: str) -> Array:
+    """`knn` without its checks."""
+    n = len(x)
+    if metric == "cosine":
+        x = x / jnp.linalg.norm(x, axis=1, keepdims=True)
+    if metric == "euclidean":
+        x = linalg.center(x)
+        bias = -jnp.sum(x * x, 1) / 2  # |a - b|^2 = |a|^2 - 2 (a.b - |b|^2 / 2), and |a|^2 ranks nothing
+    else:
+        bias = jnp.zeros(n, x.dtype)
+    blocks = -(-n // _BLOCK)
+    size = -(-n // blocks)
+
+    def of_block(i):
+        start = jnp.minimum(i * size, n - size)  # the last block starts early; what it repeats is dropped below
+        scores = linalg.matmul(lax.dynamic_slice_in_dim(x, start, size), x.T) + bias[None]
+        itself = (start + jnp.arange(size))[:, None] == jnp.arange(n)[None]
+        return lax.top_k(jnp.where(itself, -jnp.inf, scores), k)[1]
+
+    found = lax.map(of_block, jnp.arange(blocks)).reshape(-1, k)
+    full = (blocks - 1) * size
+    return jnp.concatenate([found[:full], found[full + (blocks * size - n) :]])
+
+
+@jax.jit
+def shared(a: Array, b: Array) -> Array:
+    """Number (n,) of neighbours that the lists a (n, k) and b (n, k) of each row have in common.
+
+    >>> import jax.numpy as jnp
+    >>> shared(jnp.array([[1, 2]]), jnp.array([[2, 3]])).tolist()
+    [1]
+    """
+    return jnp.sum((a[:, :, None] == b[:, None, :]).any(-1), -1)
