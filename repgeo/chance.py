@@ -99,12 +99,11 @@ def jackknife_interval(measure: Measure, x, y, *, key: Array, blocks: int = 20, 
     x, y = checks.paired(x, y)
     tail = _tail(level)
     blocks = checks.count(blocks, "blocks", low=2, high=len(x), why="every block needs a row")
-    dealt = jax.random.permutation(key, len(x))[: len(x) // blocks * blocks].reshape(blocks, -1)
-    others = (np.arange(blocks)[:, None] + np.arange(1, blocks)) % blocks  # row i: every block but i
-    kept = _scores(measure, x, y, dealt[others].reshape(blocks, -1), both=True, batch=batch, options=options)
+    rows = _without_blocks(key, n=len(x), blocks=blocks)
+    kept = _scores(measure, x, y, rows, both=True, batch=batch, options=options)
     centre = _whole(measure, x, y, options)
     kept = checks.defined(kept, "the measure is not finite when a block of rows is left out")
-    error = jnp.sqrt((blocks - 1) * jnp.mean((kept - kept.mean()) ** 2))
+    error = kept.std() * np.sqrt(blocks - 1)
     reach = float(t.ppf(1 - tail, blocks - 1)) * error
     return _in_range(measure, centre, centre - reach, centre + reach)
 
@@ -257,6 +256,14 @@ def _mapped(x: Array, y: Array, rows: Array, *, measure: Measure, options: tuple
 def _shuffles(key: Array, *, rounds: int, n: int) -> Array:
     """One more shuffle of range(n) than `rounds`: (rounds + 1, n)."""
     return jax.vmap(lambda k: jax.random.permutation(k, n))(jax.random.split(key, rounds + 1))
+
+
+@partial(jax.jit, static_argnames=("n", "blocks"))
+def _without_blocks(key: Array, *, n: int, blocks: int) -> Array:
+    """The rows that remain without each of the blocks that range(n) is dealt into: (blocks, kept rows)."""
+    dealt = jax.random.permutation(key, n)[: n // blocks * blocks].reshape(blocks, -1)
+    others = (np.arange(blocks)[:, None] + np.arange(1, blocks)) % blocks  # row i: every block but i
+    return dealt[others].reshape(blocks, -1)
 
 
 @partial(jax.jit, static_argnames="side")
