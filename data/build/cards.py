@@ -16,6 +16,14 @@ DATA = Path(__file__).resolve().parents[1]
 BEGIN, END = "<!-- cards: begin (written by data/build/cards.py) -->", "<!-- cards: end -->"
 
 
+def shuffled(names):
+    """The names in an order that looks random and depends on the names alone.
+
+    So the first m rows of a file are a random sample, and a file with more rows begins with the same ones.
+    """
+    return sorted(names, key=lambda name: hashlib.sha256(f"0 {name}".encode()).digest())
+
+
 def replace_file(path, write):
     """Let `write(handle)` fill a new file beside `path`, then swap it in: a reader never sees half a file."""
     path = Path(path)
@@ -38,13 +46,13 @@ def read_cards(folder=DATA):
 
 
 def record(
-    arrays, *, name, what, source, version, licence, notices, builder, file=None, storage=None, folder=DATA
+    arrays, *, name, what, source, version, licence, notices, builder, file=None, folder=DATA, **details
 ):
     """Write `arrays` to `folder`/`file` (default `name`.npz) and its card; return the card's fields.
 
-    `notices` lists the files in data/LICENCES that must travel with the data, `storage` the measured cost of
-    the storage format where it is lossy. The bytes depend on the arrays and on the zlib version alone: NumPy
-    stamps every member of the archive with the same date.
+    `notices` lists the files in data/LICENCES that must travel with the data; `details` go into the card as they
+    are: seeds, versions, or as `storage` what a lossy format cost. The bytes depend on the arrays and on the zlib
+    version alone: NumPy stamps every member of the archive with the same date.
     """
     folder, file = Path(folder), file or f"{name}.npz"
     replace_file(folder / file, lambda out: np.savez_compressed(out, **arrays))
@@ -61,9 +69,7 @@ def record(
         "bytes": len(content),
         "arrays": {key: {"shape": list(a.shape), "dtype": str(a.dtype)} for key, a in arrays.items()},
     }
-    if storage:
-        card["storage"] = storage
-    cards = read_cards(folder) | {name: card}
+    cards = read_cards(folder) | {name: card | details}
     text = json.dumps(dict(sorted(cards.items())), indent=1, ensure_ascii=False) + "\n"
     replace_file(folder / "cards.json", lambda out: out.write(text.encode()))
     if (folder / "README.md").exists():
@@ -100,7 +106,7 @@ def table(cards):
     header = ["name", "what", "source; version", "licence", "arrays", "MB", "builder", "sha256"]
     lines = [*markdown(header, files), "", f"{len(files)} files, {total / 1e6:.1f} MB."]
     if lossy:
-        header = ["name", "array", "stored as", "rms error", "largest error", "change of CKA", "neighbours kept"]
+        header = ["name", "array", "stored as", "rms error", "largest error", "CKA moved", "neighbours kept"]
         lines += ["", *markdown(header, lossy)]
     return "\n".join(lines)
 
