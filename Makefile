@@ -38,7 +38,7 @@ help:
 	fi; \
 	$(VENV) -m pip install --disable-pip-version-check -c constraints.txt -e '.[notebooks,test]' 2>&1 \
 	  | tee build/logs/environment.log \
-	  | awk '/^Collecting/ && ++n % 25 == 0 {print "environment: " n " packages found"; fflush()} /^Installing collected/ {print "environment: installing"; fflush()}' \
+	  | awk '/^(Collecting|Processing) / && ++n % 25 == 0 {print "environment: " n " packages found"; fflush()} /^Installing collected/ {print "environment: installing"; fflush()}' \
 	  || { tail -n 5 build/logs/environment.log >&2; echo "environment: pip failed; see build/logs/environment.log" >&2; exit 1; }; \
 	touch $@; echo "environment: ready after $$SECONDS s"
 
