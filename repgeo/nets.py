@@ -186,25 +186,18 @@ def calibrate(params: dict, net: Net, images) -> dict:
 
 
 def train(
-    key: Array,
-    net: Net,
-    images,
-    labels,
-    *,
-    steps: int,
-    batch: int = 128,
-    learning_rate: float = 3e-3,
-    snapshots: tuple[int, ...] = (),
+    key: Array, net: Net, images, labels, *, steps: int, batch: int = 64, learning_rate: float = 3e-3, snapshots=()
 ) -> Run:
     """A `Run` of `net`, from `init(key, net)`, trained on images (n, h, w) with integer labels (n,).
 
     Adam on the cross-entropy, the rate rising for a tenth of the steps to `learning_rate` and falling to 0 by
     a cosine; every epoch is a new permutation, its incomplete last batch left out. `snapshots` lists steps in
     [0, steps] whose parameters are kept (0: before any training). All parameters in the result are calibrated
-    on the first 2000 images. The same arguments give the same parameters on the same machine and versions. One
-    compiled loop serves all seeds and snapshots, and is compiled anew when shapes, steps or rate change; train
-    seeds in a Python loop. Raises ValueError or TypeError for images or labels that do not fit `net`, batch > n,
-    steps < 1, and when the loss becomes NaN.
+    on the first 2000 images. The same arguments give the same parameters on one machine with one number of
+    threads; elsewhere rounding differs and grows over the steps. One compiled loop serves all seeds and
+    snapshots (train seeds in a Python loop) and is compiled anew when shapes, steps or rate change. Raises
+    ValueError or TypeError for images or labels that do not fit `net`, batch > n, steps < 1, and when the loss
+    becomes NaN.
 
     >>> net = Net("tiny", (Dense(4),), image=(2, 2), classes=2)
     >>> images = jnp.ones((8, 2, 2)) * jnp.arange(8.0).reshape(-1, 1, 1)
@@ -283,36 +276,27 @@ def saved(dataset, net: Net, seed: int, *, step: int | None = None) -> dict:
 
 
 def _forward(params: dict, net: Net, images: Array, train: bool) -> tuple[Array, list, list]:
-    """Scores, the output of every layer, and the (mean, variance) that each batch norm used."""
+    """Scores, the output of every layer, and the mean and variance that each batch norm used."""
     x, kept, used = images[..., None], [], []
     for layer, p in zip(net.layers, params["layers"], strict=True):
         x = _patches(x, layer.stride) if isinstance(layer, Conv) else x.reshape(len(x), -1)
-        x = (x.reshape(-1, x.shape[-1]) @ p["weight"]).reshape(*x.shape[:-1], layer.width)
+        shape = (*x.shape[:-1], layer.width)
+        x = x.reshape(-1, x.shape[-1]) @ p["weight"]  # (n h w, c) or (n, p)
         if layer.norm:
-            mean, var = _moments(x) if train else (p["mean"], p["var"])
-            used.append((mean, var))
-            x = (x - _along(mean, x)) * _along(p["gain"] * jax.lax.rsqrt(var + 1e-5), x)
-        x = jax.nn.relu(x + _along(p["bias"], x))
+            mean, var = (x.mean(0), x.var(0)) if train else (p["mean"], p["var"])
+            used.append({"mean": mean, "var": var})
+            x = (x - mean[None]) * (p["gain"] * jax.lax.rsqrt(var + 1e-5))[None]
+        x = jax.nn.relu(x + p["bias"][None]).reshape(shape)
         kept.append(x)
     x = x.mean((1, 2)) if x.ndim == 4 else x
-    return x @ params["head"]["weight"] + _along(params["head"]["bias"], x), kept, used
+    return x @ params["head"]["weight"] + params["head"]["bias"][None], kept, used
 
 
 def _patches(x: Array, stride: int) -> Array:
     """The 3 x 3 neighbourhoods of every `stride`-th pixel, in the last axis: (n, h', w', 9 c)."""
     _, h, w, _ = x.shape
     x = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
-    shifted = [x[:, i : i + h : stride, j : j + w : stride] for i in range(3) for j in range(3)]
-    return jnp.concatenate(shifted, -1)
-
-
-def _moments(x: Array) -> tuple[Array, Array]:
-    axes = tuple(range(x.ndim - 1))
-    return x.mean(axes), x.var(axes)
-
-
-def _along(v: Array, x: Array) -> Array:
-    return v.reshape((1,) * (x.ndim - 1) + (-1,))
+    return jnp.concatenate([x[:, i : i + h : stride, j : j + w : stride] for i in range(3) for j in range(3)], -1)
 
 
 _evaluate = jax.jit(lambda params, net, images: _forward(params, net, images, False)[:2], static_argnums=1)
@@ -331,9 +315,8 @@ def _batches(params: dict, net: Net, images, batch: int):
 
 @functools.partial(jax.jit, static_argnums=1)
 def _calibrate(params: dict, net: Net, images: Array) -> dict:
-    used, layers = iter(_forward(params, net, images, True)[2]), []
-    for layer, p in zip(net.layers, params["layers"], strict=True):
-        layers.append(p | dict(zip(("mean", "var"), next(used), strict=True)) if layer.norm else p)
+    used = iter(_forward(params, net, images, True)[2])
+    layers = [p | next(used) if "var" in p else p for p in params["layers"]]
     return params | {"layers": layers}
 
 
@@ -392,8 +375,5 @@ def _labels(labels, net: Net, n: int) -> Array:
     if not np.issubdtype(labels.dtype, np.integer):
         raise TypeError(f"labels: expected integers; got dtype {labels.dtype}")
     if labels.shape != (n,) or labels.min() < 0 or labels.max() >= net.classes:
-        raise ValueError(
-            f"labels: expected {n} integers in 0..{net.classes - 1}; got shape {labels.shape}, "
-            f"{f'from {labels.min()} to {labels.max()}' if labels.size else 'empty'}"
-        )
+        raise ValueError(f"labels: expected {n} integers in 0..{net.classes - 1}; got {labels!r}")
     return jnp.asarray(labels, jnp.int32)
