@@ -64,6 +64,15 @@ _LIST = (
         "NeurIPS 2021",
     ),
     Paper(
+        "ethayarajh2019",
+        ("Kawin Ethayarajh",),
+        2019,
+        "How Contextual are Contextualized Word Representations? Comparing the Geometry of BERT, ELMo, and GPT-2 "
+        "Embeddings",
+        "1909.00512",
+        "EMNLP 2019",
+    ),
+    Paper(
         "gretton2005",
         ("Arthur Gretton", "Olivier Bousquet", "Alex Smola", "Bernhard Schölkopf"),
         2005,
