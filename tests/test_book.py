@@ -179,6 +179,20 @@ def test_folded_text_is_folded_and_rendered_and_code_and_output_are_shown(book):
     assert "plain words" in page and "draw()" in page and "&lt;b&gt;" in page
 
 
+def test_outputs_in_markdown_are_rendered_each_in_its_place(tmp_path):
+    source, said = notebook(), ["**bold** $x^2$", "| a | b |\n|---|---|\n| 7 | 8 |"]
+    outputs = [new_output("display_data", {"text/markdown": t, "text/plain": "<Markdown object>"}) for t in said]
+    source.cells[2].outputs[1:1] = outputs
+    nbformat.write(source, tmp_path / "00_a.ipynb")
+    settle(0, claims(), folder=tmp_path)
+    assert pages.build(notebooks=tmp_path, claims=tmp_path, out=tmp_path / "out") == []
+    page = (tmp_path / "out" / "00_a.html").read_text(encoding="utf-8")
+    order = ("plain words", "<strong>bold</strong> <math", ">7</td>", "data:image/png", "settle")
+    places = [page.index(text) for text in order]
+    assert places == sorted(places) and "Markdown object" not in page
+    assert Outline(page).open == []
+
+
 def test_links_between_notebooks_lead_to_pages(book):
     assert 'href="00_a.html#idea"' in book["01_b"] and ".ipynb" not in book["01_b"]
     assert 'rel="next" href="01_b.html"' in book["00_a"] and 'rel="prev" href="00_a.html"' in book["01_b"]

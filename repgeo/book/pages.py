@@ -25,6 +25,7 @@ _LOADS = re.compile(
     r"""|<(?:img|source|video|audio|image)\b[^>]*?\s(?:src|srcset|href)\s*=\s*(?:"(?!data:)|'(?!data:)|(?!["']|data:))""",
     flags=re.IGNORECASE,
 )
+_BETWEEN = "\n\n<!-- next output -->\n\n"
 
 
 @dataclass(frozen=True)
@@ -104,15 +105,36 @@ def _body(path: Path) -> tuple[str, list[str]]:
     away = re.search(r"!\[[^\]]*\]\(\s*https?:[^)]*|<img[^>]+src=.?.?https?:[^ ]*", path.read_text("utf-8"))
     if away:
         raise ValueError(f"{path.name}: a figure is loaded from elsewhere: {away[0][:120]}")
-    done = subprocess.run(
-        [pypandoc.get_pandoc_path(), "--from=ipynb+markdown_in_html_blocks", "--to=html5", "--mathml"]
-        + ["--embed-resources", "--wrap=none", str(path)],
-        capture_output=True, text=True, encoding="utf-8",
-    )  # fmt: skip
+    notebook = nbformat.read(path, as_version=4)
+    try:
+        said = _render_outputs(notebook)
+        body, more = _pandoc(nbformat.writes(notebook), "ipynb+markdown_in_html_blocks")
+    except ValueError as error:
+        raise ValueError(f"{path.name}: {error}") from None
+    warnings = [" ".join(part.split()) for part in (said + more).split("[WARNING]") if part.strip()]
+    return _finished(body), warnings
+
+
+def _render_outputs(notebook: nbformat.NotebookNode) -> str:
+    """Give Markdown outputs an HTML form, since pandoc shows an output's HTML, figure or plain text; its warnings."""
+    datas = [output.data for cell in notebook.cells for output in cell.get("outputs", ()) if "data" in output]
+    datas = [data for data in datas if "text/markdown" in data and "text/html" not in data]
+    if not datas:
+        return ""
+    rendered, said = _pandoc(_BETWEEN.join(data["text/markdown"] for data in datas), "markdown")
+    for data, text in zip(datas, rendered.split(_BETWEEN.strip()), strict=True):
+        data["text/html"] = text
+    return said
+
+
+def _pandoc(text: str, source: str) -> tuple[str, str]:
+    """`text` as HTML, and what pandoc says about it; ValueError when it fails."""
+    options = [f"--from={source}", "--to=html5", "--mathml", "--embed-resources", "--wrap=none"]
+    command = [pypandoc.get_pandoc_path(), *options]
+    done = subprocess.run(command, input=text, capture_output=True, text=True, encoding="utf-8")
     if done.returncode:
-        raise ValueError(f"{path.name}: pandoc failed: {done.stderr.strip()}")
-    warnings = [" ".join(part.split()) for part in done.stderr.split("[WARNING]") if part.strip()]
-    return _finished(done.stdout), warnings
+        raise ValueError(f"pandoc failed: {done.stderr.strip()}")
+    return done.stdout, done.stderr
 
 
 def _finished(body: str) -> str:
