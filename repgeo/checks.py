@@ -33,7 +33,8 @@ def matrix(x, name: str = "x", *, at_least: int = 2, may_be_constant: bool = Fal
     if n < at_least or p < 1:
         raise ValueError(f"{name}: expected at least {at_least} samples (rows) and 1 feature; got shape {a.shape}")
     if is_concrete(a):
-        finite, varies = _values(a)
+        with jax.ensure_compile_time_eval():
+            finite, varies = map(bool, _values(a))
         if not finite:
             raise ValueError(f"{name}: expected finite values; got {_first_bad(a)}")
         if not (varies or may_be_constant):
@@ -67,7 +68,14 @@ def floats(x, name: str = "x") -> Array:
         dtype = jnp.result_type(float)
     else:
         dtype = jnp.promote_types(x.dtype, jnp.float32)
-    return jnp.asarray(x, jax.dtypes.canonicalize_dtype(dtype))
+    dtype = jax.dtypes.canonicalize_dtype(dtype)
+    if isinstance(x, np.ndarray):
+        with np.errstate(over="ignore"):  # what overflows is reported as an infinity, with its place
+            x = x.astype(dtype)
+    if not is_concrete(x):
+        return jnp.asarray(x, dtype)
+    with jax.ensure_compile_time_eval():  # an array that a traced function closes over keeps its values, to be checked
+        return jnp.asarray(x, dtype)
 
 
 def count(value, name: str, *, low: int, high: int, why: str = "") -> int:
@@ -91,7 +99,8 @@ def real(value, name: str, *, low: float, high: float = float("inf"), open_low: 
     """
     if not is_concrete(value):
         return value
-    if isinstance(value, str | bytes) or np.ndim(value) != 0 or not np.isreal(value):
+    kind = np.asarray(value).dtype.kind if np.ndim(value) == 0 else None
+    if kind is None or kind not in "fiub" and not jnp.issubdtype(np.asarray(value).dtype, jnp.floating):
         raise TypeError(f"{name}: expected a number; got {type(value).__name__} {value!r}")
     number = float(value)
     if not np.isfinite(number) or number > high or number < low or (open_low and number == low):
@@ -116,10 +125,11 @@ def defined(value: Array, why: str) -> Array:
 
 @jax.jit
 def _values(a: Array) -> tuple[Array, Array]:
-    return jnp.isfinite(a).all(), (a != a[:1]).any()
+    low, high = a.min(0), a.max(0)  # both carry a NaN; one pass over the matrix, which is all the door may cost
+    return jnp.isfinite(low).all() & jnp.isfinite(high).all(), (high > low).any()
 
 
 def _first_bad(a: Array) -> str:
     bad = np.argwhere(~np.isfinite(np.asarray(a)))
     row, column = bad[0]
-    return f"{len(bad)} NaN or inf, the first at row {row}, column {column}"
+    return f"{len(bad)} NaN or inf (as {a.dtype}), the first at row {row}, column {column}"
