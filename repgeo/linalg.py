@@ -36,33 +36,54 @@ def scatter(x: Array, y: Array) -> tuple[Array, Array, Array]:
     return lax.platform_dependent(x, y, cpu=_scatter_by_blocks, default=_scatter_plain)
 
 
+def cosines(x: Array, y: Array) -> tuple[Array, Array, Array]:
+    """(x^T y / (||x|| ||y||), ||x||, ||y||) of centred x (n, p), y (n, q) with Frobenius norms, by blocks as `scatter`.
+
+    Each block is divided by its norm before the product, which can then neither overflow nor underflow.
+    """
+    norms = frobenius(center(x)), frobenius(center(y))
+
+    def by_blocks(x, y, norms):
+        return _sum_over_blocks(x, y, lambda at, a, bt, b: matmul(at / norms[0], b / norms[1]))
+
+    def plain(x, y, norms):
+        return matmul((center(x) / norms[0]).T, center(y) / norms[1])
+
+    return lax.platform_dependent(x, y, norms, cpu=by_blocks, default=plain), *norms
+
+
 def _scatter_plain(x, y):
     x, y = center(x), center(y)
     return matmul(x.T, x), matmul(x.T, y), matmul(y.T, y)
 
 
 def _scatter_by_blocks(x, y):
+    xx, xy, yy = _sum_over_blocks(x, y, lambda at, a, bt, b: (_upper(at, a), matmul(at, b), _upper(bt, b)))
+    return _symmetric(xx), xy, _symmetric(yy)
+
+
+def _sum_over_blocks(x, y, products):
+    """Sum of products(a^T, a, b^T, b) over blocks of centred rows a of x and b of y."""
     n = len(x)
     shift = (x[:1], y[:1])
     mean = jax.tree.map(lambda a, s: (a - s).mean(0, keepdims=True), (x, y), shift)
 
-    def products(blocks):
-        a, b = jax.tree.map(lambda a, s, m: (a - s) - m, blocks, shift, mean)
+    def of_block(rows):
+        a, b = jax.tree.map(lambda a, s, m: (a - s) - m, rows, shift, mean)
         at, bt = lax.optimization_barrier((a.T, b.T))
-        return _upper(at, a), matmul(at, b), _upper(bt, b)
+        return products(at, a, bt, b)
 
     def step(total, i):
-        blocks = [lax.dynamic_slice_in_dim(a, i * _BLOCK, _BLOCK) for a in (x, y)]
-        return jax.tree.map(jnp.add, total, products(tuple(blocks))), None
+        rows = tuple(lax.dynamic_slice_in_dim(a, i * _BLOCK, _BLOCK) for a in (x, y))
+        return jax.tree.map(jnp.add, total, of_block(rows)), None
 
     full, rest = divmod(n, _BLOCK)
-    total = products((x[full * _BLOCK :], y[full * _BLOCK :])) if rest or not full else None
+    total = of_block((x[full * _BLOCK :], y[full * _BLOCK :])) if rest or not full else None
     if full:
-        first = products((x[:_BLOCK], y[:_BLOCK]))
-        first = first if total is None else jax.tree.map(jnp.add, total, first)
-        total, _ = lax.scan(step, first, jnp.arange(1, full))
-    xx, xy, yy = total
-    return _symmetric(xx), xy, _symmetric(yy)
+        first = of_block((x[:_BLOCK], y[:_BLOCK]))
+        total = first if total is None else jax.tree.map(jnp.add, total, first)
+        total, _ = lax.scan(step, total, jnp.arange(1, full))
+    return total
 
 
 def _upper(at: Array, a: Array) -> list[Array]:
@@ -86,9 +107,16 @@ def frobenius(a: Array) -> Array:
 
 
 def safe_sqrt(a: Array) -> Array:
-    """Square root of max(a, 0), whose gradient at 0 is 0 rather than infinite."""
-    positive = a > 0
-    return jnp.where(positive, jnp.sqrt(jnp.where(positive, a, 1)), 0)
+    """Square root of max(a, 0), whose gradient at 0 is 0 rather than infinite; NaN stays NaN."""
+    zero = a <= 0
+    return jnp.where(zero, 0, jnp.sqrt(jnp.where(zero, 1, a)))
+
+
+def scale_of(a: Array, axis: int | None = None) -> Array:
+    """The power of two at or below the largest magnitude of `a` (1 where all is 0): dividing by it rounds nothing."""
+    top = lax.stop_gradient(jnp.abs(a).max(axis, keepdims=axis is not None))
+    exponent = jnp.frexp(jnp.where(jnp.isfinite(top), top, 1))[1] - 1
+    return jnp.where(top > 0, jnp.ldexp(jnp.ones_like(top), exponent), 1)
 
 
 def rank_mask(s: Array, shape: tuple[int, int]) -> Array:
@@ -104,7 +132,11 @@ def basis(x: Array) -> tuple[Array, Array]:
 
 
 def singular_values(a: Array) -> Array:
-    """Singular values, descending; no vectors are computed, so the gradient stays finite where values repeat."""
+    """Singular values, descending; no vectors are computed, so the gradient stays finite where values repeat.
+
+    Roots of the eigenvalues of a^T a would take half the time and lose half the digits, which shows wherever the
+    spectrum decays; a shortcut guarded against that would decompose such matrices twice.
+    """
     return jnp.linalg.svd(a, compute_uv=False)
 
 

@@ -4,6 +4,7 @@ from functools import partial
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array, lax
 
 from repgeo import checks, linalg
@@ -34,11 +35,10 @@ def knn(x: Array, *, k: int = 10, metric: str = "cosine") -> Array:
 def nonzero_rows(x: Array, name: str) -> None:
     """ValueError when a row of concrete `x` is 0, so that its direction is undefined."""
     if checks.is_concrete(x):
-        zero = ~jnp.any(x != 0, 1)
+        zero = ~np.any(np.asarray(x) != 0, 1)
         if zero.any():
             raise ValueError(
-                f"{name}: expected rows with a direction; got {int(zero.sum())} zero rows, "
-                f"the first at row {int(jnp.argmax(zero))}"
+                f"{name}: expected rows with a direction; got {zero.sum()} zero rows, the first at row {zero.argmax()}"
             )
 
 
@@ -46,6 +46,7 @@ def nonzero_rows(x: Array, name: str) -> None:
 def nearest(x: Array, *, k: int, metric: str) -> Array:
     """`knn` without its checks."""
     n = len(x)
+    x = x / linalg.scale_of(x, axis=1 if metric == "cosine" else None)  # squares can then neither over- nor underflow
     if metric == "cosine":
         x = x / jnp.linalg.norm(x, axis=1, keepdims=True)
     if metric == "euclidean":
