@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 
 from repgeo import checks, linalg
@@ -17,13 +18,16 @@ from repgeo import checks, linalg
 class Moments:
     """Count, means and centred scatter of n paired rows; a pytree, so it scans, vmaps and merges.
 
-    Shapes: n (), mean_x (p,), mean_y (q,), xx (p, p), xy (p, q), yy (q, q).
-    `xx` is the sum over rows of (x - mean_x)(x - mean_x)^T; divide by n - 1 for a covariance.
+    Shapes: n (), mean_x (p,), mean_y (q,), rest_x (p,), rest_y (q,), xx (p, p), xy (p, q), yy (q, q).
+    `xx` is the sum over rows of (x - mean_x)(x - mean_x)^T; divide by n - 1 for a covariance. `rest_x` is what the
+    rounding of mean_x left out: at an offset of 1 000 deviations that is all the gap between two batches has left.
     """
 
     n: Array
     mean_x: Array
     mean_y: Array
+    rest_x: Array
+    rest_y: Array
     xx: Array
     xy: Array
     yy: Array
@@ -37,12 +41,17 @@ class Moments:
             raise ValueError(f"moments: expected batches of equal widths; got {self.xy.shape} and {other.xy.shape}")
         n = self.n + other.n
         share = other.n / n
-        dx, dy = other.mean_x - self.mean_x, other.mean_y - self.mean_y
+        dx = (other.mean_x - self.mean_x) + (other.rest_x - self.rest_x)
+        dy = (other.mean_y - self.mean_y) + (other.rest_y - self.rest_y)
+        mean_x, rest_x = _exact_sum(self.mean_x, self.rest_x + dx * share)
+        mean_y, rest_y = _exact_sum(self.mean_y, self.rest_y + dy * share)
         weight = self.n * share
         return Moments(
             n,
-            self.mean_x + dx * share,
-            self.mean_y + dy * share,
+            mean_x,
+            mean_y,
+            rest_x,
+            rest_y,
             self.xx + other.xx + weight * jnp.outer(dx, dx),
             self.xy + other.xy + weight * jnp.outer(dx, dy),
             self.yy + other.yy + weight * jnp.outer(dy, dy),
@@ -63,7 +72,39 @@ def moments(x: Array, y: Array) -> Moments:
     return _moments(*checks.paired(x, y, at_least=1, may_be_constant=True))
 
 
+def spread(m: Moments) -> Moments:
+    """`m`, or an error where a measure of it would be undefined; a traced `m` passes unchecked.
+
+    Raises TypeError for anything but `Moments`; ValueError for a batch of them, for a scatter that is not finite, and
+    where all rows of a side are equal (or so close, for their dtype, that their squares underflow).
+
+    >>> import jax.numpy as jnp
+    >>> float(spread(moments(jnp.array([[0.0], [2.0]]), jnp.array([[1.0], [0.0]]))).xx[0, 0])
+    2.0
+    """
+    if not isinstance(m, Moments):
+        raise TypeError(f"m: expected Moments, as `moments(x, y)` returns; got {type(m).__name__}")
+    if m.xy.ndim != 2:
+        raise ValueError(f"m: expected the moments of one sample; got a batch, with xy of shape {m.xy.shape}")
+    for name, scatter in (("xx", m.xx), ("xy", m.xy), ("yy", m.yy)):
+        if checks.is_concrete(scatter):
+            values = np.asarray(scatter)
+            if not np.isfinite(values).all():
+                raise ValueError(f"m: expected finite moments; got NaN or inf in m.{name}")
+            if name != "xy" and not np.trace(values) > 0:
+                raise ValueError(f"m: expected rows that differ; got no spread in m.{name} over n = {m.n} rows")
+    return m
+
+
 @jax.jit
 def _moments(x, y):
-    means = [a[0] + (a - a[:1]).mean(0) for a in (x, y)]
-    return Moments(jnp.asarray(len(x), x.dtype), *means, *linalg.scatter(x, y))
+    (mean_x, rest_x), (mean_y, rest_y) = (_exact_sum(a[0], (a - a[:1]).mean(0)) for a in (x, y))
+    n = jnp.asarray(len(x), x.dtype)
+    return Moments(n, mean_x, mean_y, rest_x, rest_y, *linalg.scatter(x, y))
+
+
+def _exact_sum(a: Array, b: Array) -> tuple[Array, Array]:
+    """The sum a + b as it is rounded, and what rounding left out (Knuth's two-sum)."""
+    total = a + b
+    from_b = total - a
+    return total, (a - (total - from_b)) + (b - from_b)
