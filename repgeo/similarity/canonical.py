@@ -1,7 +1,8 @@
 """Canonical correlations and what is built on them: SVCCA, PWCCA, linear predictivity, GULP, eigenspace overlap.
 
 All of these read the singular basis of each side. Directions at or below `linalg.rank_mask`'s tolerance carry no
-correlation, so rank-deficient, constant and wide (n <= p) inputs need no ridge.
+correlation, so rank-deficient, constant and wide (n <= p) inputs need no ridge. Gradients pass through singular
+vectors: they are right where the singular values of each argument are distinct, and NaN where they repeat.
 """
 
 from functools import partial
@@ -12,7 +13,7 @@ import numpy as np
 from jax import Array, lax
 
 from repgeo import checks, linalg
-from repgeo.moments import Moments
+from repgeo.moments import Moments, spread
 from repgeo.similarity.record import Record, Split, invariant, measure
 
 _AFFINE = invariant("shift", "scale", "linear")
@@ -49,6 +50,7 @@ def cca_from(m: Moments) -> Array:
     >>> [f"{r:.3f}" for r in cca_from(moments(x, 2 - x))]
     ['1.000']
     """
+    m = spread(m)
     return _trim(*_correlations_from(m.xx, m.xy, m.yy))
 
 
@@ -124,6 +126,7 @@ def svcca_from(m: Moments, *, threshold: float = 0.99, on: str = "variance") -> 
     """
     threshold = checks.real(threshold, "threshold", low=0, high=1, open_low=True)
     checks.choice(on, "on", ("variance", "singular"))
+    m = spread(m)
     return _svcca_from(m.xx, m.xy, m.yy, threshold, on)[0]
 
 

@@ -121,6 +121,8 @@ def _neighbour_lists(x, y, k, metric):
 
 
 def _prepare_knn(x, k=10, metric="cosine"):
+    if metric == "cosine":
+        nonzero_rows(x, "layer")
     return nearest(x, k=k, metric=metric)
 
 
@@ -138,8 +140,9 @@ def _jaccard(a, b):
 def distances(x: Array, distance: str) -> Array:
     """Pairwise distances (n, n) between the rows of x, by the names that `rsa` knows."""
     if distance == "correlation":
-        x = x - x.mean(1, keepdims=True)
+        x = linalg.center(x.T).T  # a constant row becomes exactly 0, and 0 / 0 below says that it has no direction
     if distance in ("correlation", "cosine"):
+        x = x / linalg.scale_of(x, axis=1)
         x = x / jnp.sqrt(jnp.sum(x * x, 1, keepdims=True))
         return 1 - linalg.matmul(x, x.T)
     d2 = linalg.sq_distances(x)
@@ -153,7 +156,7 @@ def _prepare_rsa(x, distance="correlation", correlation="spearman"):
     All n^2 entries are ranked rather than the pairs i < j: each pair then stands twice after the n diagonal ones,
     which turns its mid-rank r into n + 2 r - 1/2 and leaves every correlation as it is.
     """
-    d = distances(x, distance)
+    d = distances(x / linalg.scale_of(x), distance)
     if correlation == "kendall":
         return (d,)
     off = ~jnp.eye(len(x), dtype=bool)
@@ -188,7 +191,7 @@ def _kendall(a, b):
 
 @partial(jax.jit, static_argnames="unbiased")
 def _prepare_dcor(x, unbiased):
-    d = linalg.safe_sqrt(linalg.sq_distances(x))
+    d = linalg.safe_sqrt(linalg.sq_distances(x / linalg.scale_of(x)))
     d = u_center(d) if unbiased else double_center(d)
     return d / linalg.frobenius(d), jnp.asarray(unbiased)
 
@@ -196,4 +199,4 @@ def _prepare_dcor(x, unbiased):
 @jax.jit
 def _compare_dcor(a, b):
     product = jnp.sum(a[0] * b[0])
-    return jnp.where(a[1], product, jnp.where(jnp.isnan(product), product, linalg.safe_sqrt(product)))
+    return jnp.where(a[1], product, linalg.safe_sqrt(product))

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 
 from repgeo import checks
@@ -31,6 +32,8 @@ def grid(measure: Callable, xs: Sequence[Array], ys: Sequence[Array] | None = No
     ys = xs if same else _layers(ys, "ys", at_least)
     if len({len(z) for z in [*xs, *ys]}) > 1:
         raise ValueError(f"layers: expected one number of samples; got {sorted({len(z) for z in [*xs, *ys]})}")
+    dtype = jnp.result_type(*xs, *ys)
+    xs, ys = ([z.astype(dtype) for z in side] for side in (xs, ys))
     if getattr(measure, "square", None) and not options:
         values = measure.square(xs if same else [*xs, *ys])
         return values if same else values[: len(xs), len(xs) :]
@@ -41,7 +44,7 @@ def grid(measure: Callable, xs: Sequence[Array], ys: Sequence[Array] | None = No
 
 def _layers(layers, name, at_least):
     if isinstance(layers, jax.Array) and layers.ndim != 3 or not len(layers):
-        raise ValueError(f"{name}: expected a sequence of matrices (n, p); got shape {jnp.shape(layers)}")
+        raise ValueError(f"{name}: expected a sequence of matrices (n, p); got shape {np.shape(layers)}")
     return [checks.matrix(z, f"{name}[{i}]", at_least=at_least) for i, z in enumerate(layers)]
 
 

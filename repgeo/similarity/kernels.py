@@ -11,13 +11,14 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from repgeo import checks, linalg
-from repgeo.moments import Moments
+from repgeo.moments import Moments, spread
 from repgeo.similarity.record import Record, Split, invariant, measure
 
 _TILE = 200  # rows of a Gram tile: a tile of each of two dozen layers fits in 32 MiB
 
-_TINY = "the spread of an argument is lost to rounding at this scale"
-_NOT_POSITIVE = "the debiased HSIC of an argument with itself is not positive; more samples are needed"
+_OVERFLOW = "the value is too large for this dtype; divide the arguments by their scale"
+_SCALE = "the spread of an argument is too small or too large for this dtype; divide it by its scale"
+_NOT_POSITIVE = "the debiased HSIC of an argument with itself is 0, as when all rows but one are equal"
 _NO_SPREAD = "the median pairwise distance is 0, since most rows of an argument are duplicates of another"
 
 
@@ -42,7 +43,7 @@ def hsic(x: Array, y: Array) -> Array:
     4.0
     """
     x, y = checks.paired(x, y)
-    return _hsic(x, y) / (len(x) - 1) ** 2
+    return checks.defined(_hsic(x, y) / (len(x) - 1) ** 2, _OVERFLOW)
 
 
 @measure(
@@ -61,7 +62,7 @@ def hsic_unbiased(x: Array, y: Array) -> Array:
     """
     x, y = checks.paired(x, y, at_least=4)
     n = len(x)
-    return _hsic_u(x, y) / (n * (n - 3))
+    return checks.defined(_hsic_u(x, y) / (n * (n - 3)), _OVERFLOW)
 
 
 @measure(
@@ -82,11 +83,11 @@ def cka(x: Array, y: Array) -> Array:
     >>> print(f"{cka(x, 5 * x[:, ::-1] + 7):.4f}")
     1.0000
     """
-    return checks.defined(_cka(*checks.paired(x, y)), _TINY)
+    return checks.defined(_cka(*checks.paired(x, y)), _SCALE)
 
 
 def cka_from(m: Moments) -> Array:
-    """`cka` of a sample that was never held at once, from its accumulated moments; NaN when one side is constant.
+    """`cka` of a sample that was never held at once, from its accumulated moments; errors as `moments.spread`.
 
     >>> import jax.numpy as jnp
     >>> from repgeo.moments import moments
@@ -94,18 +95,19 @@ def cka_from(m: Moments) -> Array:
     >>> print(f"{cka_from(moments(x[:2], x[:2]) + moments(x[2:], x[2:])):.4f}")
     1.0000
     """
-    return _from_products(m.xx, m.xy, m.yy)
+    m = spread(m)
+    return checks.defined(_from_products(m.xx, m.xy, m.yy), _SCALE)
 
 
 @measure(
-    Record("similarity", (-_INF, _INF), True, _SIMILAR, "nguyen2021", at_least=4),
+    Record("similarity", (-1, 1), True, _SIMILAR, "nguyen2021", at_least=4),
     square=lambda layers: _normalised(_debiased_gram_products(layers)),
 )
 def cka_debiased(x: Array, y: Array) -> Array:
-    """Linear CKA of unbiased HSIC terms, in about [-1, 1]: 0 on average for independent data at any n, p, q.
+    """Linear CKA of unbiased HSIC terms, in [-1, 1]: 0 on average for independent data at any n, p, q.
 
     x (n, p), y (n, q), n >= 4 (ValueError below). The ratio of three unbiased terms is itself slightly biased, and
-    undefined when a self-term is not positive (rare, tiny n): then a ValueError, or NaN under a trace. Rows must be
+    undefined when a self-term is 0 (all rows but one equal): then a ValueError, or NaN under a trace. Rows must be
     distinct draws: a row that is drawn twice counts as agreement, so never bootstrap it with replacement.
     Source: Song et al. 2012, eq. 5, in the ratio of Nguyen et al. 2021; feature-space form of Kornblith et al. 2019.
 
@@ -115,7 +117,7 @@ def cka_debiased(x: Array, y: Array) -> Array:
     0.85 0.01
     """
     value = _cka_u(*checks.paired(x, y, at_least=4))
-    return checks.defined(value, _NOT_POSITIVE)
+    return checks.defined(value, f"{_NOT_POSITIVE}; or {_SCALE}")
 
 
 @measure(
@@ -127,7 +129,7 @@ def cka_rbf(x: Array, y: Array, *, bandwidth: float = 0.4, debiased: bool = Fals
 
     x (n, p), y (n, q); `bandwidth` > 0 is a share of the median over pairs i < j (Kornblith et al. 2019, sec. 4; the
     paper's code takes the root of the median squared distance, diagonal included, and so differs a little).
-    Small bandwidths push the biased value to 1 whatever the data; `debiased=True` uses unbiased HSIC (n >= 4, about
+    Small bandwidths push the biased value to 1 whatever the data; `debiased=True` uses unbiased HSIC (n >= 4, in
     [-1, 1]). O(n^2 (p + q)) time, O(n^2) memory. Raises ValueError when most rows are duplicates (the median is 0).
 
     >>> import jax
@@ -144,8 +146,8 @@ def cka_rbf(x: Array, y: Array, *, bandwidth: float = 0.4, debiased: bool = Fals
 @partial(jax.jit, static_argnames="debiased")
 def _prepare_rbf(x, bandwidth=0.4, debiased=False):
     """The centred Gaussian Gram matrix, scaled to unit norm: CKA is then one inner product."""
-    d2 = linalg.sq_distances(x)
-    kernel = jnp.exp(-d2 / (2 * bandwidth**2 * linalg.off_diagonal_median(jnp.sqrt(d2)) ** 2))
+    d2 = linalg.sq_distances(x / linalg.scale_of(x))
+    kernel = jnp.exp(-d2 / (2 * bandwidth**2 * linalg.off_diagonal_median(linalg.safe_sqrt(d2)) ** 2))
     kernel = u_center(kernel) if debiased else double_center(kernel)
     return kernel / jnp.sqrt(jnp.sum(kernel**2))
 
@@ -240,7 +242,7 @@ def _inner(a, b):
 
 
 def _align(kk, kl, ll):
-    """kl / sqrt(kk ll); the roots are taken apart, since their product overflows first. NaN without both norms."""
+    """The ratio kl / sqrt(kk ll), its roots apart since their product overflows first; NaN without both norms."""
     good = (kk > 0) & (ll > 0)
     roots = jnp.sqrt(jnp.where(good, kk, 1)) * jnp.sqrt(jnp.where(good, ll, 1))
     return jnp.where(good, kl / roots, jnp.nan)

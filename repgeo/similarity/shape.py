@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from repgeo import checks, linalg
-from repgeo.moments import Moments
+from repgeo.moments import Moments, spread
 from repgeo.similarity.record import Record, Split, invariant, measure
 
 _ISOMETRIC = invariant("shift", "rotation")
@@ -50,6 +50,7 @@ def procrustes_from(m: Moments, *, normalized: bool = False) -> Array:
     >>> print(f"{procrustes_from(moments(x, x / 2)):.4f}")
     3.5355
     """
+    m = spread(m)
     return _procrustes_from(m.xx, m.xy, m.yy, normalized)
 
 

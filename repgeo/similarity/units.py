@@ -97,16 +97,17 @@ class SoftMatching(Matching):
 
 
 def _concrete_correlations(x, y, name):
-    x, y = checks.paired(x, y)
-    if not (checks.is_concrete(x) and checks.is_concrete(y)):
+    correlations = _correlations(*checks.paired(x, y))
+    if not checks.is_concrete(correlations):
         raise TypeError(f"{name}: its assignment is made outside JAX and cannot be traced; call it on concrete arrays")
-    return np.asarray(_correlations(x, y))
+    return np.asarray(correlations)
 
 
 @jax.jit
 def _correlations(x, y):
     def standard(a):
         a = linalg.center(a)
+        a = a / linalg.scale_of(a, axis=0)
         norm = jnp.sqrt(jnp.sum(a * a, 0, keepdims=True))
         return a / jnp.where(norm > 0, norm, 1)
 
