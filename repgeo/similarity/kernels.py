@@ -14,7 +14,7 @@ from repgeo import checks, linalg
 from repgeo.moments import Moments, spread
 from repgeo.similarity.record import Record, Split, invariant, measure
 
-_TILE = 200  # rows of a Gram tile: a tile of each of two dozen layers fits in 32 MiB
+_TILE_BYTES = 11 * 2**20  # of one Gram tile a layer, all layers together: large tiles are fast, and memory stays flat
 
 _OVERFLOW = "the value is too large for this dtype; divide the arguments by their scale"
 _SCALE = "the spread of an argument is too small or too large for this dtype; divide it by its scale"
@@ -264,26 +264,24 @@ def _gram_products(layers):
     One tile of every layer is in memory at a time; the products of all pairs of layers are one matrix product.
     """
     n = len(layers[0])
-    tiles = -(-n // _TILE)
+    widest = int((_TILE_BYTES / layers[0].dtype.itemsize / len(layers)) ** 0.5)
+    tiles = -(-n // max(widest, 64))
     size = -(-n // tiles)
-    shift = [z[:1] for z in layers]
-    mean = [(z - s).mean(0, keepdims=True) for z, s in zip(layers, shift, strict=True)]
+    means = [z[:1] + (z - z[:1]).mean(0, keepdims=True) for z in layers]
     rows, columns = jnp.triu_indices(tiles)
     weight = jnp.where(rows == columns, 1, 2).astype(layers[0].dtype)
 
-    def block(z, s, m, i):
-        start = jnp.minimum(i * size, n - size)  # the last tile starts early and masks the rows that it repeats
-        fresh = (start + jnp.arange(size) >= i * size)[:, None]
-        return jnp.where(fresh, (lax.dynamic_slice_in_dim(z, start, size) - s) - m, 0)
+    def block(z, mean, i):
+        start = jnp.minimum(i * size, n - size)
+        rows = lax.dynamic_slice_in_dim(z, start, size) - mean
+        if tiles * size == n:
+            return rows
+        return jnp.where((start + jnp.arange(size) >= i * size)[:, None], rows, 0)  # the last tile starts early
 
     def step(total, tile):
         i, j, w = tile
-        grams = jnp.stack(
-            [
-                linalg.matmul(block(*layer, i), block(*layer, j).T).reshape(-1)
-                for layer in zip(layers, shift, mean, strict=True)
-            ]
-        )
+        pairs = zip(layers, means, strict=True)
+        grams = jnp.stack([linalg.matmul(block(z, m, i), block(z, m, j).T).reshape(-1) for z, m in pairs])
         return total + w * linalg.matmul(grams, grams.T), None
 
     start = jnp.zeros((len(layers), len(layers)), layers[0].dtype)

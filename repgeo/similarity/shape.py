@@ -37,8 +37,7 @@ def procrustes(x: Array, y: Array, *, normalized: bool = False) -> Array:
     >>> print(f"{procrustes(x, x[:, ::-1]):.4f} {procrustes(x, 0 * x + x / 2):.4f}")
     0.0000 3.5355
     """
-    x, y = checks.paired(x, y)
-    return _procrustes(_prepare_procrustes(x, normalized), _prepare_procrustes(y, normalized))
+    return _procrustes_of(*checks.paired(x, y), normalized)
 
 
 def procrustes_from(m: Moments, *, normalized: bool = False) -> Array:
@@ -139,7 +138,20 @@ def _prepare_procrustes(x, normalized=False):
 
 @jax.jit
 def _procrustes(a, b):
-    gap, s, t = _gap(a[0], b[0]), a[1], b[1]
+    return _distance(_gap(a[0], b[0]), a[1], b[1])
+
+
+@partial(jax.jit, static_argnames="normalized")
+def _procrustes_of(x, y, normalized):
+    if max(x.shape[1], y.shape[1]) > len(x):
+        return _procrustes(_prepare_procrustes(x, normalized), _prepare_procrustes(y, normalized))
+    product, s, t = linalg.cosines(x, y)  # without the unit-norm copies that a grid would keep
+    gap = _gap_at(_nuclear(product), lambda: (linalg.center(x) / s, linalg.center(y) / t))
+    return linalg.safe_sqrt(gap) if normalized else _distance(gap, s, t)
+
+
+def _distance(gap, s, t):
+    """Size-and-shape distance of two sides with norms s and t, scaled so that squares stay in range."""
     top = lax.stop_gradient(jnp.maximum(s, t))
     return top * linalg.safe_sqrt(((s - t) / top) ** 2 + (s / top) * (t / top) * gap)
 
@@ -157,13 +169,16 @@ def _nuclear(a):
 
 def _gap(x, y):
     """2 - 2 ||x^T y||_* of unit-norm x, y: the squared distance after the best rotation, precise near 0 too."""
-    cosine = _nuclear(linalg.matmul(x.T, y))
+    return _gap_at(_nuclear(linalg.matmul(x.T, y)), lambda: (x, y))
 
-    def residual(x, y):
+
+def _gap_at(cosine, sides):
+    def residual():
+        x, y = sides()
         width = max(x.shape[1], y.shape[1])
         x, y = (jnp.pad(a, ((0, 0), (0, width - a.shape[1]))) for a in (x, y))
         u, _, vt = jnp.linalg.svd(linalg.matmul(y.T, x), full_matrices=False)
         rotation = lax.stop_gradient(linalg.matmul(u, vt))  # optimal, so its own change does not count
         return jnp.sum((x - linalg.matmul(y, rotation)) ** 2)
 
-    return lax.cond(cosine > _CLOSE, residual, lambda x, y: 2 - 2 * cosine, x, y)
+    return lax.cond(cosine > _CLOSE, residual, lambda: 2 - 2 * cosine)

@@ -1,4 +1,4 @@
-"""Every measure against the float64 reference and the official implementations' own outputs (tests/golden/README.md)."""
+"""Every measure against the float64 reference and the outputs of official implementations."""
 
 from pathlib import Path
 
@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from repgeo import similarity as sim
-from repgeo.moments import moments
 
 GOLDEN = dict(np.load(Path(__file__).parent.parent / "golden" / "similarity.npz", allow_pickle=False))
 PAIRS = range(6)

@@ -1,0 +1,94 @@
+"""What users run today, restated in a few lines each: only the order of operations of each peer is kept."""
+
+import numpy as np
+
+
+def numpy_cka(x, y):
+    """Feature form on centred arrays, as NumPy users write it; x.T @ x is a symmetric product in OpenBLAS."""
+    x, y = x - x.mean(0), y - y.mean(0)
+    return np.linalg.norm(x.T @ y) ** 2 / (np.linalg.norm(x.T @ x) * np.linalg.norm(y.T @ y))
+
+
+def torch_cka(x, y):
+    """The same in PyTorch."""
+    x, y = x - x.mean(0), y - y.mean(0)
+    return (x.T @ y).norm() ** 2 / ((x.T @ x).norm() * (y.T @ y).norm())
+
+
+def double_loop(pair):
+    """A measure called for every pair of layers."""
+    return lambda xs, ys: [[float(pair(x, y)) for y in ys] for x in xs]
+
+
+def numpy_gram_stack(xs, ys):
+    """What an expert writes: all Gram matrices once, as rows, and one product."""
+
+    def rows(layers):
+        n = len(layers[0])
+        stack = np.empty((len(layers), n * n), layers[0].dtype)
+        for row, z in zip(stack, layers, strict=True):
+            z = z - z.mean(0)
+            np.matmul(z, z.T, out=row.reshape(n, n))
+        return stack / np.linalg.norm(stack, axis=1, keepdims=True)
+
+    return rows(xs) @ rows(ys).T
+
+
+def platonic_unbiased_cka(x, y):
+    """platonic-rep: unbiased HSIC of uncentred torch Gram matrices, with the n^3 product under a trace-like sum."""
+
+    def hsic(k, m):
+        n = len(k)
+        k, m = k.clone().fill_diagonal_(0), m.clone().fill_diagonal_(0)
+        value = (k * m.T).sum() + k.sum() * m.sum() / ((n - 1) * (n - 2)) - 2 * (k @ m).sum() / (n - 2)
+        return value / (n * (n - 3))
+
+    k, m = x @ x.T, y @ y.T
+    return hsic(k, m) / ((hsic(k, k) * hsic(m, m)).sqrt() + 1e-6)
+
+
+def netrep_cka(x, y):
+    """netrep's form: the cosine of centred n x n Gram matrices."""
+    x, y = x - x.mean(0), y - y.mean(0)
+    k, m = x @ x.T, y @ y.T
+    return np.sum(k * m) / (np.linalg.norm(k) * np.linalg.norm(m))
+
+
+def google_svcca(x, y, threshold=0.99):
+    """The google/svcca recipe: SVD, truncate, then CCA by inverse roots of the joint covariance. Rows are neurons."""
+
+    def truncated(acts):
+        acts = acts - acts.mean(1, keepdims=True)
+        _, s, vt = np.linalg.svd(acts, full_matrices=False)
+        k = int(np.searchsorted(np.cumsum(s**2) / np.sum(s**2), threshold)) + 1
+        return s[:k, None] * vt[:k]
+
+    def inverse_root(a):
+        values, vectors = np.linalg.eigh(a)
+        return (vectors / np.sqrt(np.maximum(values, 1e-10))) @ vectors.T
+
+    a, b = truncated(x.T), truncated(y.T)
+    k = len(a)
+    covariance = np.cov(a, b)
+    inner = inverse_root(covariance[:k, :k]) @ covariance[:k, k:] @ inverse_root(covariance[k:, k:])
+    _, rho, _ = np.linalg.svd(inner)
+    return rho[: min(len(a), len(b))].mean()
+
+
+def platonic_mutual_knn(x, y, k=10):
+    """platonic-rep: full argsort of both similarity matrices, then products of n x n masks."""
+    import torch
+
+    def mask(z):
+        n = len(z)
+        found = (z @ z.T).fill_diagonal_(-1e8).argsort(dim=1, descending=True)[:, :k]
+        return torch.zeros(n, n).scatter_(1, found, 1)
+
+    return float(((mask(x) * mask(y)).sum(1) / k).mean())
+
+
+def numpy_procrustes(x, y):
+    """Size-and-shape distance by NumPy's singular values (computed in float64 for float32 input)."""
+    x, y = x - x.mean(0), y - y.mean(0)
+    nuclear = np.linalg.svd(x.T @ y, compute_uv=False).sum()
+    return np.sqrt(np.linalg.norm(x) ** 2 + np.linalg.norm(y) ** 2 - 2 * nuclear)

@@ -1,0 +1,67 @@
+"""Times every kernel beside its peers and writes build/benchmarks.json: `python tests/benchmarks/run.py`.
+
+Each mode runs in a process of its own, since thread counts are read at start: "wall2" is wall time on all cores,
+"cpu1" the CPU time of one thread. Speed is reported here and never asserted in the test run.
+"""
+
+import json
+import os
+import platform
+import subprocess
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+BUILD = HERE.parents[1] / "build"
+
+
+def child(mode: str) -> list[dict]:
+    """Rows of one mode, from a process started with that mode's thread settings."""
+    threads = "1" if mode == "cpu1" else str(os.cpu_count())
+    settings = {name: threads for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
+    command = [sys.executable, str(HERE / "run.py"), mode]
+    done = subprocess.run(command, env=os.environ | settings, check=True, stdout=subprocess.PIPE, text=True)
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def machine() -> str:
+    """The machine in words: processor, cores, versions."""
+    import jax
+    import numpy
+
+    model = next(
+        (line.split(":", 1)[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")),
+        platform.processor() or platform.machine(),
+    )
+    return f"{os.cpu_count()} cores of {model}; Python {platform.python_version()}, JAX {jax.__version__}, NumPy {numpy.__version__}"
+
+
+def verdict(value: float, bar: float) -> str:
+    """The value beside its bar."""
+    return f"{value:.3f} {'meets' if value <= bar else 'MISSES'} {bar}"
+
+
+def main() -> None:
+    """Run both modes, print the table, write the file."""
+    from similarity import memory_rows
+
+    rows = [row for mode in ("wall2", "cpu1") for row in child(mode)]
+    memory = memory_rows()
+    for row in rows:
+        print(f"{row['mode']}  {verdict(row['ratio'], row['bar'])}  {row['name']}  |  {row['peer']}")
+    for row in memory:
+        print(f"memory {verdict(row['value'], row['bar'])}  {row['name']}")
+    BUILD.mkdir(exist_ok=True)
+    target = BUILD / "benchmarks.json"
+    partial = target.with_suffix(".partial")
+    partial.write_text(json.dumps({"machine": machine(), "rows": rows, "memory": memory}, indent=1) + "\n")
+    os.replace(partial, target)
+
+
+if __name__ == "__main__":
+    if len(sys.argv) > 1:
+        from similarity import main as rows_of
+
+        print(json.dumps(rows_of(sys.argv[1])))
+    else:
+        main()

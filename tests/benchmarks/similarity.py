@@ -1,0 +1,188 @@
+"""The rows of the similarity room: what is timed, against whom, at which size, with which bar."""
+
+import os
+import resource
+import subprocess
+import sys
+import time
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import peers
+import torch
+from harness import Row, compare
+
+from repgeo import similarity as sim
+
+
+def layers(count, n, p, seed=0):
+    """Layers that drift from one shared array to noise, float32."""
+    random = np.random.default_rng(seed)
+    base = random.standard_normal((n, p))
+    shares = np.linspace(0, 1, count, endpoint=False)
+    return [((1 - t) * base + t * random.standard_normal((n, p))).astype(np.float32) for t in shares]
+
+
+def decaying(n, p, seed=0, power=0.5):
+    """Two sides that share half their variance, with singular values falling as a power of their rank, float32."""
+    random = np.random.default_rng(seed)
+    shared, x, y = random.standard_normal((3, n, p)) * np.arange(1, p + 1) ** -power
+    rotation = np.linalg.qr(random.standard_normal((p, p)))[0]
+    return (shared + x).astype(np.float32), ((shared + y) @ rotation).astype(np.float32)
+
+
+def ready(call, *args, **options):
+    """A call that waits for its result, as a user who prints it does."""
+    return lambda: jax.block_until_ready(call(*args, **options))
+
+
+def grid_rows(mode):
+    """12 x 12 layers, n=2 000, p=512, float32."""
+    xs, ys = layers(12, 2000, 512), layers(12, 2000, 512, seed=1)
+    jx, jy = [jnp.asarray(x) for x in xs], [jnp.asarray(y) for y in ys]
+    tx, ty = [torch.from_numpy(x) for x in xs], [torch.from_numpy(y) for y in ys]
+    np.testing.assert_allclose(sim.grid(sim.cka, jx, jy), peers.numpy_gram_stack(xs, ys), atol=2e-5)
+    return compare(
+        "linear CKA, 12 x 12 layers, n=2 000, p=512, float32",
+        ready(sim.grid, sim.cka, jx, jy),
+        {
+            "NumPy, double loop": (lambda: peers.double_loop(peers.numpy_cka)(xs, ys), 0.25),
+            "PyTorch, double loop": (lambda: peers.double_loop(peers.torch_cka)(tx, ty), 0.25),
+            "NumPy, Gram stack": (lambda: peers.numpy_gram_stack(xs, ys), 0.75),
+        },
+        mode=mode,
+        rounds=5,
+    )
+
+
+def pair_rows(mode):
+    """One pair, n=10 000, p=512, in both precisions, and against the n x n forms of two peers."""
+    rows = []
+    for dtype, bar in ((np.float32, 1.25), (np.float64, 1.4)):
+        x, y = (z.astype(dtype) for z in decaying(10_000, 512))
+        with jax.enable_x64(dtype == np.float64):
+            jx, jy = jnp.asarray(x), jnp.asarray(y)
+            np.testing.assert_allclose(sim.cka(jx, jy), peers.numpy_cka(x, y), rtol=2e-5)
+            peer = {"NumPy, feature form": (lambda x=x, y=y: peers.numpy_cka(x, y), bar)}
+            name = f"linear CKA, one pair, n=10 000, p=512, {np.dtype(dtype).name}"
+            rows += compare(name, ready(sim.cka, jx, jy), peer, mode=mode, rounds=9)
+    x, y = decaying(10_000, 512)
+    jx, jy = jnp.asarray(x), jnp.asarray(y)
+    tx, ty = torch.from_numpy(x), torch.from_numpy(y)
+    np.testing.assert_allclose(sim.cka(jx, jy), peers.netrep_cka(x, y), rtol=2e-5)
+    rows += compare(
+        "linear CKA, one pair, n=10 000, p=512, float32",
+        ready(sim.cka, jx, jy),
+        {"netrep's form": (lambda: peers.netrep_cka(x, y), 0.35)},
+        mode=mode,
+        rounds=3,
+    )
+    rows += compare(
+        "debiased linear CKA, one pair, n=10 000, p=512, float32",
+        ready(sim.cka_debiased, jx, jy),
+        {"platonic-rep's form": (lambda: peers.platonic_unbiased_cka(tx, ty), 0.08)},
+        mode=mode,
+        rounds=3,
+    )
+    return rows
+
+
+def svcca_rows(mode):
+    """SVCCA at 99 % of the variance."""
+    x, y = decaying(2000, 512)
+    jx, jy = jnp.asarray(x), jnp.asarray(y)
+    np.testing.assert_allclose(sim.svcca(jx, jy), peers.google_svcca(x, y), atol=2e-5)
+    return compare(
+        "SVCCA (99 %), n=2 000, p=512, float32",
+        ready(sim.svcca, jx, jy),
+        {"google/svcca recipe": (lambda: peers.google_svcca(x, y), 0.13)},
+        mode=mode,
+        rounds=7,
+    )
+
+
+def knn_rows(mode):
+    """Mutual nearest neighbours, k=10."""
+    x, y = (z / np.linalg.norm(z, axis=1, keepdims=True) for z in decaying(4000, 768))
+    jx, jy = jnp.asarray(x), jnp.asarray(y)
+    tx, ty = torch.from_numpy(x), torch.from_numpy(y)
+    np.testing.assert_allclose(sim.mutual_knn(jx, jy), peers.platonic_mutual_knn(tx, ty), atol=1e-4)
+    return compare(
+        "mutual kNN, k=10, n=4 000, p=768, float32",
+        ready(sim.mutual_knn, jx, jy),
+        {"platonic-rep's form": (lambda: peers.platonic_mutual_knn(tx, ty), 0.2)},
+        mode=mode,
+        rounds=5,
+    )
+
+
+def procrustes_rows(mode):
+    """Procrustes size-and-shape distance."""
+    x, y = decaying(2000, 512)
+    jx, jy = jnp.asarray(x), jnp.asarray(y)
+    np.testing.assert_allclose(sim.procrustes(jx, jy), peers.numpy_procrustes(x, y), rtol=2e-5)
+    return compare(
+        "Procrustes distance, n=2 000, p=512, float32",
+        ready(sim.procrustes, jx, jy),
+        {"NumPy": (lambda: peers.numpy_procrustes(x, y), 0.5)},
+        mode=mode,
+        rounds=9,
+    )
+
+
+def import_rows(mode):
+    """`import repgeo` against `import jax`: CPU time of fresh processes, alternating."""
+
+    def spent(module):
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        start = time.perf_counter()
+        subprocess.run([sys.executable, "-c", f"import {module}"], check=True)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+        return 1e3 * (cpu if mode == "cpu1" else time.perf_counter() - start)
+
+    times = {"repgeo": [], "jax": []}
+    for i in range(14):
+        for module in list(times)[:: 1 if i % 2 else -1]:
+            times[module].append(spent(module))
+    ours, theirs = np.median(times["repgeo"][2:]), np.median(times["jax"][2:])
+    return [Row("import repgeo", "import jax", float(ours), float(theirs), float(ours / theirs), 1.1, mode)]
+
+
+def memory_rows():
+    """Peak memory of one linear CKA at n=100 000, p=512, over its inputs; temporaries of the 12 x 12 grid."""
+    from repgeo.similarity.kernels import _gram_products
+
+    code = (
+        "import resource, sys, jax; from repgeo import cka\n"
+        "x, y = jax.random.normal(jax.random.key(0), (2, 1000, 512)); cka(x, y)\n"
+        "x, y = (jax.random.normal(jax.random.key(i), (100_000, 512)) for i in (1, 2))\n"
+        "jax.block_until_ready((x, y))\n"
+        "def now(field): return int(next(l for l in open('/proc/self/status') if l.startswith(field)).split()[1])\n"
+        "open('/proc/self/clear_refs', 'w').write('5')\n"
+        "before = now('VmRSS'); float(cka(x, y)); print((now('VmHWM') - before) * 1024, x.nbytes + y.nbytes)\n"
+    )
+    out = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
+    extra, inputs = map(int, out.split())
+    xs = [jax.ShapeDtypeStruct((2000, 512), jnp.float32)] * 24
+    temporaries = _gram_products.lower(xs).compile().memory_analysis().temp_size_in_bytes
+    return [
+        {
+            "name": "peak memory of linear CKA, n=100 000, p=512, over its inputs",
+            "value": 1 + extra / inputs,
+            "bar": 1.3,
+        },
+        {"name": "temporaries of the 12 x 12 grid, n=2 000, p=512, MiB", "value": temporaries / 2**20, "bar": 32},
+    ]
+
+
+ROWS = (grid_rows, pair_rows, svcca_rows, knn_rows, procrustes_rows, import_rows)
+
+
+def main(mode):
+    """All rows in one mode."""
+    if mode == "cpu1":
+        os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+        torch.set_num_threads(1)
+    return [row.as_dict() for rows in ROWS for row in rows(mode)]
