@@ -69,6 +69,16 @@ def test_the_gradient_of_the_blocked_scatter_is_that_of_the_plain_one():
 
 
 @pytest.mark.parametrize("size", [1e-30, 1.0, 1e30])
+def test_cosines_are_right_at_block_edges_and_any_scale(size):
+    x, y = pair(251, 5, 3, offset=3.0)
+    xx, xy, yy = oracles.scatter(x, y)
+    s, t = np.sqrt(np.trace(xx)), np.sqrt(np.trace(yy))
+    product, norm_x, norm_y = linalg.cosines(jnp.asarray(size * x, jnp.float32), jnp.asarray(y, jnp.float32))
+    np.testing.assert_allclose(product, xy / s / t, atol=1e-6)
+    np.testing.assert_allclose([norm_x, norm_y], [size * s, t], rtol=1e-6)
+
+
+@pytest.mark.parametrize("size", [1e-30, 1.0, 1e30])
 def test_frobenius_neither_overflows_nor_underflows(size):
     a = np.random.default_rng(0).normal(size=(6, 5)).astype(np.float32)
     got = float(linalg.frobenius(jnp.asarray(np.float32(size) * a)))
