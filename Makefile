@@ -12,7 +12,7 @@ CANDIDATES := $(if $(PYTHON),"$(PYTHON)",python3.13 python3.12 python3.11 python
 VENV := .venv/bin/python
 # Settings that must precede the process: compile cache, threads, allocator.
 RUN := $(VENV) repgeo/book/launch.py $(VENV)
-INPUTS := $(wildcard notebooks/*.ipynb build/benchmarks.json) $(shell find repgeo data -type f \
+INPUTS := $(wildcard notebooks/*.ipynb tests/benchmarks/measured.json) $(shell find repgeo data -type f \
 	! -name '*.pyc' ! -path '*/.*' 2>/dev/null | grep -v ' ')
 
 help:
@@ -61,7 +61,7 @@ outputs: .venv/.ready
 
 benchmarks: .venv/.ready
 	@$(VENV) -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[bench]'
-	@mkdir -p build && $(RUN) tests/benchmarks/run.py $(ARGS)
+	@$(RUN) tests/benchmarks/run.py
 
 # torch alone is pinned for the benchmarks: its own dependencies differ from system to system.
 constraints:

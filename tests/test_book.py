@@ -143,8 +143,10 @@ def book(tmp_path_factory):
         "bar": 0.25,
         "mode": "1 thread",
     }
-    (out / "benchmarks.json").write_text(json.dumps([row]))
-    said = pages.build(notebooks=out / "notebooks", claims=out / "claims", out=out)
+    memory = {"name": "temporaries, MiB", "value": 31.0, "bar": 32}
+    measured = {"machine": "2 cores of a test", "rows": [row], "memory": [memory]}
+    (out / "measured.json").write_text(json.dumps(measured))
+    said = pages.build(notebooks=out / "notebooks", claims=out / "claims", out=out, speeds=out / "measured.json")
     assert said == []
     return {path.stem: path.read_text(encoding="utf-8") for path in out.glob("*.html")}
 
@@ -217,6 +219,7 @@ def test_the_front_page_gives_papers_minutes_run_time_and_speeds(book):
     page = book["index"]
     assert "Kornblith et al. 2019" in page and "45 min to read" in page and "12 s to run" in page
     assert "grid 12 x 12" in page and "≤ 0.25 ✓" in page
+    assert "2 cores of a test" in page and "Temporaries, MiB: 31 (bar ≤ 32 ✓)" in page
 
 
 def test_missing_outputs_missing_claims_and_a_failed_notebook_are_said(tmp_path):

@@ -10,6 +10,7 @@ from repgeo.book.pages import build
 
 ROOT = Path(__file__).resolve().parents[2]
 SOURCES = ROOT / "notebooks"
+SPEEDS = ROOT / "tests" / "benchmarks" / "measured.json"
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -26,6 +27,7 @@ def main(arguments: list[str] | None = None) -> int:
     building.add_argument("--notebooks", type=Path, default=ROOT / "build" / "notebooks")
     building.add_argument("--claims", type=Path, default=ROOT / "build" / "claims")
     building.add_argument("--out", type=Path, default=ROOT / "build")
+    building.add_argument("--speeds", type=Path, default=SPEEDS, help="what the benchmarks wrote")
     building.add_argument("--quiet", action="store_true", help="leave what is missing to the pages to say")
     building.add_argument("--sources", type=Path, default=SOURCES, help="lists notebooks that did not run")
 
@@ -37,7 +39,7 @@ def main(arguments: list[str] | None = None) -> int:
             return _run(chosen)
         if chosen.command == "build":
             folders = {"notebooks": chosen.notebooks, "claims": chosen.claims, "out": chosen.out}
-            said = build(**folders, sources=chosen.sources)
+            said = build(**folders, sources=chosen.sources, speeds=chosen.speeds)
             if said and not chosen.quiet:
                 print(*said, sep="\n", file=sys.stderr)
             return 0

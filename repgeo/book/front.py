@@ -19,7 +19,7 @@ MEANINGS = {
 }
 
 
-def index(entries: list, speeds: list[dict]) -> str:
+def index(entries: list, speeds: dict) -> str:
     """Front page: what this is, totals of the verdicts, the curriculum, every claim, speeds if measured."""
     ledgers = [entry.ledger for entry in entries if entry.ledger]
     parts = [
@@ -153,11 +153,12 @@ def _measured(claim: Claim) -> str:
     return f"<b>{number(claim.measured)}</b>{ends} <small>holds if {bar}</small>{strip(claim)}"
 
 
-def _speeds(rows: list[dict]) -> str:
+def _speeds(speeds: dict) -> str:
+    """A table of the rows, after a sentence on the machine and what was measured of memory."""
     heads = ("Task", "Against", "Ours, ms", "Theirs, ms", "Ours / theirs", "Bar", "Mode")
     keys = ("name", "peer", "ours_ms", "theirs_ms", "ratio", "bar", "mode")
     lines = ""
-    for row in rows:
+    for row in speeds["rows"]:
         cells = [row.get(key) for key in keys]
         texts = [number(c) if isinstance(c, int | float) else _text(str("–" if c is None else c)) for c in cells]
         within = isinstance(row.get("bar"), int | float) and row["ratio"] <= row["bar"]
@@ -166,9 +167,18 @@ def _speeds(rows: list[dict]) -> str:
     columns = "".join(f'<th scope="col">{name}</th>' for name in heads)
     return (
         "<p>Medians of alternating runs in one process, after warm-up; a ratio below 1 means that "
-        "repgeo is faster.</p>"
+        "repgeo is faster. wall2 is wall time on all cores, cpu1 the processor time of one thread. "
+        f"Measured on {_text(speeds['machine'])}. {_memory(speeds.get('memory', []))}</p>"
         f"<div class='scroll' tabindex='0'><table class='speeds'><thead><tr>{columns}</tr></thead>"
         f"<tbody>{lines}</tbody></table></div>"
+    )
+
+
+def _memory(rows: list[dict]) -> str:
+    return " ".join(
+        f"{_text(row['name'][:1].upper() + row['name'][1:])}: {number(row['value'])} (bar ≤ {number(row['bar'])} "
+        f"{'✓' if row['value'] <= row['bar'] else '✗'})."
+        for row in rows
     )
 
 

@@ -39,11 +39,13 @@ class Entry:
     notices: tuple[str, ...]
 
 
-def build(*, notebooks: Path, claims: Path, out: Path, sources: Path | None = None) -> list[str]:
+def build(
+    *, notebooks: Path, claims: Path, out: Path, sources: Path | None = None, speeds: Path | None = None
+) -> list[str]:
     """Sentences about what is missing or could not be shown; the pages lie in `out`, index.html first.
 
     `notebooks` holds the executed notebooks, `claims` their ledgers NN.json; a notebook of `sources` that
-    is not among them is listed as not executed. `out`/benchmarks.json, if there, becomes a table of speeds.
+    is not among them is listed as not executed. `speeds`, the file that the benchmarks write, becomes a table.
     Raises ValueError if a page would load something from elsewhere, naming page and place.
     """
     entries = [_entry(path, notebooks, claims) for path in _paths(notebooks, sources)]
@@ -58,9 +60,8 @@ def build(*, notebooks: Path, claims: Path, out: Path, sources: Path | None = No
         around = [shown[i].head if 0 <= i < len(shown) else None for i in (place - 1, place + 1)]
         content = front.article(entry, body, before=around[0], after=around[1])
         _write(out / f"{entry.head.stem}.html", page(entry.head.title, content, kind="notebook"))
-    speeds = out / "benchmarks.json"
-    rows = json.loads(speeds.read_text(encoding="utf-8")) if speeds.exists() else []
-    _write(out / "index.html", page("repgeo", front.index(entries, rows), kind="front"))
+    measured = json.loads(speeds.read_text(encoding="utf-8")) if speeds and speeds.exists() else {}
+    _write(out / "index.html", page("repgeo", front.index(entries, measured), kind="front"))
     return said
 
 

@@ -1,4 +1,4 @@
-"""Times every kernel beside its peers and writes build/benchmarks.json: `python tests/benchmarks/run.py`.
+"""Times every kernel beside its peers and writes measured.json beside this file: `make benchmarks`.
 
 Each mode runs in a process of its own, since thread counts are read at start: "wall2" is wall time on all cores,
 "cpu1" the CPU time of one thread. Speed is reported here and never asserted in the test run.
@@ -12,7 +12,6 @@ import sys
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-BUILD = HERE.parents[1] / "build"
 
 
 def child(mode: str) -> list[dict]:
@@ -33,7 +32,8 @@ def machine() -> str:
         (line.split(":", 1)[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")),
         platform.processor() or platform.machine(),
     )
-    return f"{os.cpu_count()} cores of {model}; Python {platform.python_version()}, JAX {jax.__version__}, NumPy {numpy.__version__}"
+    versions = f"Python {platform.python_version()}, JAX {jax.__version__}, NumPy {numpy.__version__}"
+    return f"{os.cpu_count()} cores of {model}; {versions}"
 
 
 def verdict(value: float, bar: float) -> str:
@@ -51,8 +51,7 @@ def main() -> None:
         print(f"{row['mode']}  {verdict(row['ratio'], row['bar'])}  {row['name']}  |  {row['peer']}")
     for row in memory:
         print(f"memory {verdict(row['value'], row['bar'])}  {row['name']}")
-    BUILD.mkdir(exist_ok=True)
-    target = BUILD / "benchmarks.json"
+    target = HERE / "measured.json"
     partial = target.with_suffix(".partial")
     partial.write_text(json.dumps({"machine": machine(), "rows": rows, "memory": memory}, indent=1) + "\n")
     os.replace(partial, target)
