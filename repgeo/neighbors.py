@@ -10,7 +10,7 @@ from jax import Array, lax
 from repgeo import checks, linalg
 
 METRICS = ("cosine", "euclidean", "inner")
-_BLOCK = 500  # queries scored at once: (block, n) scores are all the memory that is needed
+_BLOCK = 1000  # rows per block: the scores of two blocks are all the memory that is needed
 
 
 def knn(x: Array, *, k: int = 10, metric: str = "cosine") -> Array:
@@ -50,22 +50,38 @@ def nearest(x: Array, *, k: int, metric: str) -> Array:
     if metric == "cosine":
         x = x / jnp.linalg.norm(x, axis=1, keepdims=True)
     if metric == "euclidean":
-        x = linalg.center(x)
+        x = x - x[:1]  # any origin will do, and this one keeps integers, and so ties, exact
         bias = -jnp.sum(x * x, 1) / 2  # |a - b|^2 = |a|^2 - 2 (a.b - |b|^2 / 2), and |a|^2 ranks nothing
     else:
         bias = jnp.zeros(n, x.dtype)
     blocks = -(-n // _BLOCK)
     size = -(-n // blocks)
+    padding = blocks * size - n
+    x, bias = jnp.pad(x, ((0, padding), (0, 0))), jnp.pad(bias, (0, padding), constant_values=-jnp.inf)
 
-    def of_block(i):
-        start = jnp.minimum(i * size, n - size)  # the last block starts early; what it repeats is dropped below
-        scores = linalg.matmul(lax.dynamic_slice_in_dim(x, start, size), x.T) + bias[None]
-        itself = (start + jnp.arange(size))[:, None] == jnp.arange(n)[None]
-        return lax.top_k(jnp.where(itself, -jnp.inf, scores), k)[1]
+    def of(a, i):
+        return lax.dynamic_slice_in_dim(a, i * size, size)
 
-    found = lax.map(of_block, jnp.arange(blocks)).reshape(-1, k)
-    full = (blocks - 1) * size
-    return jnp.concatenate([found[:full], found[full + (blocks * size - n) :]])
+    def choose(lists, i, scores, j):
+        """Let the rows of block i take neighbours among the rows of block j: those of earlier blocks win ties."""
+        values, new = lax.top_k(scores, min(k, size))
+        values = jnp.concatenate([of(lists[0], i), values], 1)
+        rows = jnp.concatenate([of(lists[1], i), (new + j * size).astype(jnp.int32)], 1)
+        values, order = lax.top_k(values, k)
+        chosen = (values, jnp.take_along_axis(rows, order, 1))
+        return tuple(lax.dynamic_update_slice_in_dim(a, b, i * size, 0) for a, b in zip(lists, chosen, strict=True))
+
+    def step(lists, pair):  # each product of two blocks serves the rows of both
+        i, j = pair
+        products = linalg.matmul(of(x, i), of(x, j).T)
+        itself = jnp.eye(size, dtype=bool) & (i == j)
+        lists = choose(lists, i, jnp.where(itself, -jnp.inf, products + of(bias, j)[None]), j)
+        return lax.cond(
+            i == j, lambda lists: lists, lambda lists: choose(lists, j, products.T + of(bias, i)[None], i), lists
+        ), None
+
+    lists = jnp.full((blocks * size, k), -jnp.inf, x.dtype), jnp.zeros((blocks * size, k), jnp.int32)
+    return lax.scan(step, lists, jnp.triu_indices(blocks))[0][1][:n]
 
 
 @jax.jit
