@@ -105,7 +105,7 @@ def jackknife_interval(measure: Measure, x, y, *, key: Array, blocks: int = 20, 
     kept = checks.defined(kept, "the measure is not finite when a block of rows is left out")
     error = kept.std() * np.sqrt(blocks - 1)
     reach = float(t.ppf(1 - tail, blocks - 1)) * error
-    return _in_range(measure, centre, centre - reach, centre + reach)
+    return _in_range(measure, options, centre, centre - reach, centre + reach)
 
 
 def subsample_interval(measure: Measure, x, y, *, key: Array, rounds: int = 200, size: int | None = None,
@@ -139,7 +139,7 @@ def subsample_interval(measure: Measure, x, y, *, key: Array, rounds: int = 200,
     centre = _whole(measure, x, y, options)
     scaled = (parts - parts.mean()) * np.sqrt(size / (n - size))
     down, up = jnp.quantile(scaled, jnp.asarray([tail, 1 - tail]))
-    return _in_range(measure, centre, centre - up, centre - down)
+    return _in_range(measure, options, centre, centre - up, centre - down)
 
 
 def bootstrap_interval(measure: Measure, x, y, *, key: Array, rounds: int = 200, level: float = 0.95,
@@ -177,7 +177,7 @@ def bootstrap_interval(measure: Measure, x, y, *, key: Array, rounds: int = 200,
     if checks.is_concrete(centre) and not low <= centre <= high:
         raise ValueError(f"measure: {name} is {centre:.3g} on all rows, but its resampled values lie in "
                          f"[{low:.3g}, {high:.3g}]: repeated rows bias it; {advice}")
-    return _in_range(measure, centre, low, high)
+    return _in_range(measure, options, centre, low, high)
 
 
 def mean_interval(values, *, level: float = 0.95) -> tuple[Any, Any]:
@@ -318,6 +318,8 @@ def _tail(level: float) -> float:
     return (1 - level) / 2
 
 
-def _in_range(measure: Measure, centre: Array, low: Array, high: Array) -> tuple[Array, Array]:
-    floor, ceiling = _recorded(measure, "range", None) or (-np.inf, np.inf)
+def _in_range(measure: Measure, options: dict, centre: Array, low: Array, high: Array) -> tuple[Array, Array]:
+    """The interval cut at the measure's range, which its record gives for default options only."""
+    default = not (options or isinstance(measure, partial))
+    floor, ceiling = (default and _recorded(measure, "range", None)) or (-np.inf, np.inf)
     return jnp.minimum(jnp.maximum(low, floor), centre), jnp.maximum(jnp.minimum(high, ceiling), centre)

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from repgeo import chance
+from repgeo import chance, distance_correlation
 
 KEY = jax.random.key(0)
 
@@ -217,6 +217,13 @@ def test_subsample_intervals_have_the_same_width_whatever_the_size(size):
     x, y = pair(80, signal=1.0)
     low, high = chance.subsample_interval(lambda a, b: a.mean(), x, y, key=KEY, rounds=400, size=size)
     assert float(high - low) == pytest.approx(2 * 1.96 * float(x.mean(1).std()) / np.sqrt(80), rel=0.2)
+
+
+def test_a_range_recorded_for_default_options_does_not_cut_the_interval_of_others():
+    x, y = jax.random.normal(KEY, (2, 40, 3))
+    for measure, options in ((distance_correlation, {"unbiased": True}), (partial(distance_correlation, unbiased=True), {})):
+        low, high = chance.jackknife_interval(measure, x, y, key=KEY, blocks=10, **options)
+        assert low < 0 < high
 
 
 def test_intervals_stop_at_the_range_that_the_record_declares_and_keep_the_estimate():
