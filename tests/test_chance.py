@@ -221,7 +221,8 @@ def test_subsample_intervals_have_the_same_width_whatever_the_size(size):
 
 def test_a_range_recorded_for_default_options_does_not_cut_the_interval_of_others():
     x, y = jax.random.normal(KEY, (2, 40, 3))
-    for measure, options in ((distance_correlation, {"unbiased": True}), (partial(distance_correlation, unbiased=True), {})):
+    bound = partial(distance_correlation, unbiased=True)
+    for measure, options in ((distance_correlation, {"unbiased": True}), (bound, {})):
         low, high = chance.jackknife_interval(measure, x, y, key=KEY, blocks=10, **options)
         assert low < 0 < high
 
