@@ -10,6 +10,7 @@ What does a paper claim, and does it hold? `repgeo.claims`, `repgeo.papers`.
 from repgeo import similarity as similarity
 from repgeo.moments import Moments as Moments
 from repgeo.moments import moments as moments
+from repgeo.moments import moments_by_blocks as moments_by_blocks
 from repgeo.neighbors import knn as knn
 from repgeo.similarity import cca as cca
 from repgeo.similarity import cca_from as cca_from

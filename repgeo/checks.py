@@ -71,7 +71,7 @@ def floats(x, name: str = "x") -> Array:
     dtype = jax.dtypes.canonicalize_dtype(dtype)
     if isinstance(x, np.ndarray):
         with np.errstate(over="ignore"):  # what overflows is reported as an infinity, with its place
-            x = x.astype(dtype)
+            x = x.astype(dtype, copy=False)
     if not is_concrete(x):
         return jnp.asarray(x, dtype)
     with jax.ensure_compile_time_eval():  # an array that a traced function closes over keeps its values, to be checked

@@ -4,6 +4,8 @@ Batches add up with `+`, so a stream, a set of shards or a map-reduce job carrie
 """
 
 from dataclasses import dataclass
+from functools import reduce
+from operator import add
 
 import jax
 import jax.numpy as jnp
@@ -70,6 +72,28 @@ def moments(x: Array, y: Array) -> Moments:
     (6.0, [5.0, 6.0])
     """
     return _moments(*checks.paired(x, y, at_least=1, may_be_constant=True))
+
+
+def moments_by_blocks(x, y, *, rows: int = 4_000) -> Moments:
+    """`moments` of arrays on the host, `rows` rows at a time: memory-mapped files never come into memory whole.
+
+    x (n, p), y (n, q) are NumPy arrays (`numpy.memmap` included). Extra memory is O(rows (p + q) + (p + q)^2).
+    Raises as `moments`; ValueError unless rows >= 1 and both have n rows.
+
+    >>> import numpy as np
+    >>> x = np.arange(12.0).reshape(6, 2)
+    >>> moments_by_blocks(x, x, rows=4).mean_x.tolist()
+    [5.0, 6.0]
+    """
+    rows = checks.count(rows, "rows", low=1, high=2**31)
+    x, y = np.asanyarray(x), np.asanyarray(y)
+    if x.ndim != 2 or y.ndim != 2 or len(x) != len(y) or not len(x):
+        return moments(x, y)  # raises what is wrong with the shapes
+    try:
+        return reduce(add, (moments(x[i : i + rows], y[i : i + rows]) for i in range(0, len(x), rows)))
+    except (TypeError, ValueError):
+        checks.paired(x, y, at_least=1, may_be_constant=True)  # counts rows from the top in its message
+        raise
 
 
 def spread(m: Moments) -> Moments:

@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from repgeo import similarity as sim
-from repgeo.moments import Moments, moments
+from repgeo.moments import Moments, moments, moments_by_blocks
+from repgeo.similarity import kernels
 
 
 def pair(n, p, q, seed=0, offset=0.0, dtype=np.float64):
@@ -184,3 +185,32 @@ def test_a_batch_may_be_one_row_or_constant_but_not_empty():
     assert not np.asarray(moments(np.ones((5, 2)), np.ones((5, 2))).xy).any()
     with pytest.raises(ValueError, match="at least 1 samples"):
         moments(x[:0], y[:0])
+
+
+def test_blocks_of_host_arrays_and_of_a_memory_map_give_the_moments_of_the_whole(tmp_path):
+    x, y = pair(600, 4, 3, offset=1000, dtype=np.float32)
+    np.save(tmp_path / "x.npy", x)
+    mapped = np.load(tmp_path / "x.npy", mmap_mode="r")
+    for rows in (256, 599, 600, 10_000):
+        assert_close(moments_by_blocks(mapped, y, rows=rows), moments(x, y), rtol=2e-6)
+
+
+def test_blocks_name_the_row_of_a_nan_and_refuse_unequal_arrays():
+    x, y = pair(600, 4, 3)
+    x[500, 2] = np.nan
+    with pytest.raises(ValueError, match=r"x: expected finite.*row 500, column 2"):
+        moments_by_blocks(x, y, rows=100)
+    with pytest.raises(ValueError, match=r"\(600, 4\) and \(599, 3\)"):
+        moments_by_blocks(np.ones((600, 4)), y[1:])
+    with pytest.raises(ValueError, match="rows: expected"):
+        moments_by_blocks(y, y, rows=0)
+
+
+def test_cka_reads_large_numpy_arrays_in_blocks_and_gets_the_same_value(monkeypatch):
+    x, y = pair(600, 4, 3, dtype=np.float32)
+    whole = float(sim.cka(x, y))
+    monkeypatch.setattr(kernels, "_LARGE_BYTES", 100)
+    monkeypatch.setattr(kernels, "_cka", None)  # would fail if it were called
+    assert float(sim.cka(x, y)) == pytest.approx(whole, rel=1e-6)
+    with pytest.raises(ValueError, match="no spread"):
+        sim.cka(x, np.ones_like(y))

@@ -8,13 +8,16 @@ from functools import partial
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array, lax
 
 from repgeo import checks, linalg
-from repgeo.moments import Moments, spread
+from repgeo.moments import Moments, moments_by_blocks, spread
 from repgeo.similarity.record import Record, Split, invariant, measure
 
 _TILE_BYTES = 11 * 2**20  # of one Gram tile a layer, all layers together: large tiles are fast, and memory stays flat
+
+_LARGE_BYTES = 2**27  # of NumPy inputs: above, `cka` reads them in blocks rather than copy them whole
 
 _OVERFLOW = "the value is too large for this dtype; divide the arguments by their scale"
 _SCALE = "the spread of an argument is too small or too large for this dtype; divide it by its scale"
@@ -75,7 +78,8 @@ def cka(x: Array, y: Array) -> Array:
     x (n, p), y (n, q). ||x^T y||_F^2 / (||x^T x||_F ||y^T y||_F) of the centred matrices, also known as the RV
     coefficient (Kornblith et al. 2019, eq. 3 and table 1). A general linear map changes it. Biased: for independent
     data it tends to 1 as n falls below p and q (`cka_debiased` does not). O(n p q + n p^2 + n q^2) through p x q
-    products or O(n^2 (p + q)) through n x n ones, whichever is fewer multiplications; no centred copy is kept.
+    products or O(n^2 (p + q)) through n x n ones, whichever is fewer multiplications; no centred copy is kept, and
+    large NumPy arrays (memory maps too) are read in blocks of rows.
     Raises as `checks.paired`; under a trace, a constant matrix gives NaN.
 
     >>> import jax.numpy as jnp
@@ -83,6 +87,8 @@ def cka(x: Array, y: Array) -> Array:
     >>> print(f"{cka(x, 5 * x[:, ::-1] + 7):.4f}")
     1.0000
     """
+    if _is_large_on_host(x, y) and not _gram_is_smaller(len(x), x.shape[1], y.shape[1]):
+        return cka_from(moments_by_blocks(x, y))
     return checks.defined(_cka(*checks.paired(x, y)), _SCALE)
 
 
@@ -170,6 +176,12 @@ def u_center(k: Array) -> Array:
     k = jnp.where(off, k, 0)
     rows = k.sum(1) / (n - 2)
     return jnp.where(off, k - rows[:, None] - rows[None] + rows.sum() / (n - 1), 0)
+
+
+def _is_large_on_host(x, y) -> bool:
+    """Whether both are NumPy matrices so large that a copy of them for JAX would be felt."""
+    both = isinstance(x, np.ndarray) and isinstance(y, np.ndarray) and x.ndim == y.ndim == 2
+    return both and x.nbytes + y.nbytes > _LARGE_BYTES
 
 
 def _gram_is_smaller(n: int, p: int, q: int) -> bool:

@@ -155,10 +155,10 @@ def memory_rows():
     from repgeo.similarity.kernels import _gram_products
 
     code = (
-        "import resource, sys, jax; from repgeo import cka\n"
-        "x, y = jax.random.normal(jax.random.key(0), (2, 1000, 512)); cka(x, y)\n"
-        "x, y = (jax.random.normal(jax.random.key(i), (100_000, 512)) for i in (1, 2))\n"
-        "jax.block_until_ready((x, y))\n"
+        "import numpy as np; from repgeo import cka\n"
+        "random = np.random.default_rng(0)\n"
+        "small = random.standard_normal((1000, 512), dtype=np.float32); cka(small, small[::-1])\n"
+        "x, y = (random.standard_normal((100_000, 512), dtype=np.float32) for _ in 'xy')\n"
         "def now(field): return int(next(l for l in open('/proc/self/status') if l.startswith(field)).split()[1])\n"
         "open('/proc/self/clear_refs', 'w').write('5')\n"
         "before = now('VmRSS'); float(cka(x, y)); print((now('VmHWM') - before) * 1024, x.nbytes + y.nbytes)\n"
