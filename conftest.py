@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 
 import jax
+import pytest
 
 ROOT = Path(__file__).resolve().parent
 LEDGER = ROOT / "build" / "claims" / "test"
@@ -19,6 +20,13 @@ def pytest_sessionstart(session):
     shutil.rmtree(LEDGER, ignore_errors=True)
     LEDGER.mkdir(parents=True)
     os.environ["REPGEO_LEDGER"] = str(LEDGER)  # kernels inherit it
+
+
+@pytest.fixture(scope="module", autouse=True)
+def forget_compiled_code():
+    """Drop what a test file compiled: thousands of programs in one process run out of memory maps, and then crash."""
+    yield
+    jax.clear_caches()
 
 
 def pytest_collection_modifyitems(items):
