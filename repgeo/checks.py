@@ -15,13 +15,13 @@ def is_concrete(x) -> bool:
     return not isinstance(x, jax.core.Tracer)
 
 
-def matrix(x, name: str = "x", *, at_least: int = 2, may_be_constant: bool = False) -> Array:
+def matrix(x, name: str = "x", *, at_least: int = 2, may_be_constant: bool = False, values: bool = True) -> Array:
     """`x` as a floating matrix (n samples, p features), or an error that names the argument.
 
     Integers and booleans become JAX's default float, half precision becomes float32; float64 is kept only where
     JAX's 64-bit mode is on. Raises TypeError for a dtype that is not numeric and real; ValueError for another
     number of axes, fewer than `at_least` rows, no column, a NaN or an infinity, or (unless `may_be_constant`)
-    rows that are all the same.
+    rows that are all the same. With `values=False` only shape and dtype are looked at.
 
     >>> matrix([[1, 2], [3, 4]]).dtype
     dtype('float32')
@@ -32,7 +32,7 @@ def matrix(x, name: str = "x", *, at_least: int = 2, may_be_constant: bool = Fal
     n, p = a.shape
     if n < at_least or p < 1:
         raise ValueError(f"{name}: expected at least {at_least} samples (rows) and 1 feature; got shape {a.shape}")
-    if is_concrete(a):
+    if values and is_concrete(a):
         with jax.ensure_compile_time_eval():
             finite, varies = map(bool, _values(a))
         if not finite:
@@ -42,13 +42,13 @@ def matrix(x, name: str = "x", *, at_least: int = 2, may_be_constant: bool = Fal
     return a
 
 
-def paired(x, y, *, at_least: int = 2, may_be_constant: bool = False) -> tuple[Array, Array]:
+def paired(x, y, *, at_least: int = 2, may_be_constant: bool = False, values: bool = True) -> tuple[Array, Array]:
     """Two matrices whose row i is the same sample, in one common dtype; errors as in `matrix`.
 
     Raises ValueError, naming both shapes, when the numbers of rows differ.
     """
-    x = matrix(x, "x", at_least=at_least, may_be_constant=may_be_constant)
-    y = matrix(y, "y", at_least=at_least, may_be_constant=may_be_constant)
+    x = matrix(x, "x", at_least=at_least, may_be_constant=may_be_constant, values=values)
+    y = matrix(y, "y", at_least=at_least, may_be_constant=may_be_constant, values=values)
     if len(x) != len(y):
         raise ValueError(f"x and y: expected one row per sample in both; got shapes {x.shape} and {y.shape}")
     dtype = jnp.promote_types(x.dtype, y.dtype)

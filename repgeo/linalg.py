@@ -12,7 +12,7 @@ from jax import Array, lax
 
 matmul = partial(jnp.matmul, precision=lax.Precision.HIGHEST)
 
-_BLOCK = 250  # rows per step of a blocked product: the transposed copy of a block stays in a core's cache
+_BLOCK_BYTES = 2**20  # of a step of a blocked product: its transposed copy stays in a core's cache
 _STRIP = 128  # columns per strip of a symmetric product
 
 
@@ -65,6 +65,9 @@ def _scatter_by_blocks(x, y):
 def _sum_over_blocks(x, y, products):
     """Sum of products(a^T, a, b^T, b) over blocks of centred rows a of x and b of y."""
     n = len(x)
+    most = max(250, _BLOCK_BYTES // (x.dtype.itemsize * max(x.shape[1], y.shape[1])))
+    blocks = -(-n // most)
+    size = n // blocks
     shift = (x[:1], y[:1])
     mean = jax.tree.map(lambda a, s: (a - s).mean(0, keepdims=True), (x, y), shift)
 
@@ -74,15 +77,14 @@ def _sum_over_blocks(x, y, products):
         return products(at, a, bt, b)
 
     def step(total, i):
-        rows = tuple(lax.dynamic_slice_in_dim(a, i * _BLOCK, _BLOCK) for a in (x, y))
+        rows = tuple(lax.dynamic_slice_in_dim(a, i * size, size) for a in (x, y))
         return jax.tree.map(jnp.add, total, of_block(rows)), None
 
-    full, rest = divmod(n, _BLOCK)
-    total = of_block((x[full * _BLOCK :], y[full * _BLOCK :])) if rest or not full else None
-    if full:
-        first = of_block((x[:_BLOCK], y[:_BLOCK]))
-        total = first if total is None else jax.tree.map(jnp.add, total, first)
-        total, _ = lax.scan(step, total, jnp.arange(1, full))
+    total = of_block((x[:size], y[:size]))
+    if blocks > 1:
+        total, _ = lax.scan(step, total, jnp.arange(1, blocks))
+    if blocks * size < n:
+        total = jax.tree.map(jnp.add, total, of_block((x[blocks * size :], y[blocks * size :])))
     return total
 
 

