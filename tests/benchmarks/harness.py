@@ -6,6 +6,9 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 
 
+_SETTLE = 0.1  # seconds: threads of the call before spin for a while and would take a core from the next one
+
+
 @dataclass(frozen=True)
 class Row:
     """One comparison: medians in milliseconds, their ratio ours / theirs, and the bar that it should meet."""
@@ -37,6 +40,7 @@ def compare(
         call()
     for i in range(rounds):
         for label in list(calls)[:: 1 if i % 2 else -1]:
+            time.sleep(_SETTLE)
             start = clock()
             calls[label]()
             times[label].append(clock() - start)
