@@ -5,7 +5,6 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 
-
 _SETTLE = 0.1  # seconds: threads of the call before spin for a while and would take a core from the next one
 
 
