@@ -136,8 +136,8 @@ def basis(x: Array) -> tuple[Array, Array]:
 def singular_values(a: Array) -> Array:
     """Singular values, descending; no vectors are computed, so the gradient stays finite where values repeat.
 
-    Roots of the eigenvalues of a^T a would take half the time and lose half the digits, which shows wherever the
-    spectrum decays; a shortcut guarded against that would decompose such matrices twice.
+    Roots of the eigenvalues of a^T a would come sooner but lose half the digits, which shows wherever the spectrum
+    decays; a shortcut guarded against that would decompose such matrices twice.
     """
     return jnp.linalg.svd(a, compute_uv=False)
 

@@ -66,6 +66,9 @@ def notebook(number=0, first=TITLE):
     return new_notebook(cells=cells, metadata={"kernelspec": kernel, "language_info": {"name": "python"}})
 
 
+NESTED = ("div", "section", "table", "details", "article", "nav", "ol", "li", "dl", "span", "a", "tr")
+
+
 class Outline(HTMLParser):
     """Resources a page asks for, headings in order, heads of tables, figures, things that must be closed."""
 
@@ -91,37 +94,11 @@ class Outline(HTMLParser):
             self.lang = found.get("lang")
         if "id" in found:
             self.ids.append(found["id"])
-        if tag in (
-            "div",
-            "section",
-            "table",
-            "details",
-            "article",
-            "nav",
-            "ol",
-            "li",
-            "dl",
-            "span",
-            "a",
-            "tr",
-        ):
+        if tag in NESTED:
             self.open.append(tag)
 
     def handle_endtag(self, tag):
-        if tag in (
-            "div",
-            "section",
-            "table",
-            "details",
-            "article",
-            "nav",
-            "ol",
-            "li",
-            "dl",
-            "span",
-            "a",
-            "tr",
-        ):
+        if tag in NESTED:
             assert self.open and self.open[-1] == tag, f"</{tag}> closes <{self.open[-1:]}>"
             self.open.pop()
 
