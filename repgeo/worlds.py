@@ -254,6 +254,62 @@ def rescaled_factors(a: Array, b: Array, *, scales: Array) -> tuple[Array, Array
     return a * scales[None], b / scales[None]
 
 
+def relabelled(key: Array, labels, *, share: float, c: int) -> Array:
+    """Integer labels (n,) of which round(share n), drawn at random, are replaced by uniform ones of 0..c-1.
+
+    A replaced label is the old one with probability 1/c. Answer: with share 1 nothing about the labels can be learnt,
+    only remembered. Raises ValueError for a share outside [0, 1] or labels that are not (n,).
+
+    >>> y = relabelled(jax.random.key(0), jnp.zeros(1000, int), share=0.5, c=10)
+    >>> bool(400 < (y > 0).sum() < 500)
+    True
+    """
+    labels = jnp.asarray(labels)
+    if labels.ndim != 1 or not jnp.issubdtype(labels.dtype, jnp.integer):
+        raise ValueError(f"labels: expected integers of shape (n,); got {labels.dtype} of shape {labels.shape}")
+    share, c = checks.real(share, "share", low=0, high=1), checks.count(c, "c", low=2, high=2**31)
+    which, what = jax.random.split(key)
+    replaced = jax.random.permutation(which, len(labels)) < round(share * len(labels))
+    return jnp.where(replaced, jax.random.randint(what, labels.shape, 0, c), labels)
+
+
+def marked(images, marks) -> Array:
+    """Images (n, h, w) with the two top pixels of column 2 + mark as bright as the brightest pixel of all.
+
+    `marks` (n,) are integers of 0..w-5. Answer: where the mark is the label, a network may look at nothing else (a
+    shortcut); where it is random, it tells nothing. Raises ValueError for other shapes or marks that do not fit.
+
+    >>> marked(jnp.zeros((1, 3, 6)).at[0, 2, 0].set(1.0), jnp.array([1]))[0].astype(int).tolist()
+    [[0, 0, 0, 1, 0, 0], [0, 0, 0, 1, 0, 0], [1, 0, 0, 0, 0, 0]]
+    """
+    images, marks = checks.floats(images, "images"), jnp.asarray(marks)
+    if images.ndim != 3 or images.shape[1] < 2 or marks.shape != images.shape[:1]:
+        raise ValueError(f"marks: expected one for each image (n, h, w), h > 1; got {marks.shape} and {images.shape}")
+    if checks.is_concrete(marks) and not bool(((marks >= 0) & (marks < images.shape[2] - 4)).all()):
+        raise ValueError(f"marks: expected integers of 0..{images.shape[2] - 5}; got {marks.min()} to {marks.max()}")
+    rows = jnp.arange(len(images))[:, None]
+    return images.at[rows, jnp.arange(2)[None], 2 + marks[:, None]].set(images.max())
+
+
+def shifted(key: Array, images, *, reach: int) -> Array:
+    """Images (n, h, w), each moved at random by up to `reach` pixels down or up and sideways, uniformly.
+
+    What moves in is the darkest value of all images. Answer: a network that forgives the move is right about both.
+    Raises ValueError for a reach outside [0, min(h, w) - 1].
+
+    >>> shifted(jax.random.key(0), jnp.ones((2, 4, 4)), reach=0).sum().item()
+    32.0
+    """
+    images = checks.floats(images, "images")
+    if images.ndim != 3:
+        raise ValueError(f"images: expected (n, h, w); got shape {images.shape}")
+    n, h, w = images.shape
+    reach = checks.count(reach, "reach", low=0, high=min(h, w) - 1)
+    padded = jnp.pad(images, ((0, 0), (reach, reach), (reach, reach)), constant_values=images.min())
+    corners = jax.random.randint(key, (n, 2), 0, 2 * reach + 1)
+    return jax.vmap(lambda image, at: jax.lax.dynamic_slice(image, (at[0], at[1]), (h, w)))(padded, corners)
+
+
 def _shape(n: int, **widths: int) -> tuple[int, ...]:
     return (checks.count(n, "n", low=2, high=2**31),
             *(checks.count(width, name, low=1, high=2**31) for name, width in widths.items()))
