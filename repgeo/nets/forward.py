@@ -1,8 +1,7 @@
-"""Small networks and their training: three architectures, a few seconds a seed on one CPU core.
+"""What a network is and what it computes: layers, parameters, scores and the activations on the way.
 
-A `Net` is a frozen description, its parameters are a plain tree of arrays, and everything else is a function
-of the two. Convolutions are written as patches times a matrix: inside a compiled loop on a CPU this runs about
-ten times faster than the built-in convolution, and as fast as a plain matrix product.
+Convolutions are written as patches times a matrix: inside a compiled loop on a CPU this runs about ten times faster
+than the built-in convolution, and as fast as a plain matrix product.
 """
 
 import functools
@@ -11,9 +10,7 @@ from dataclasses import dataclass
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 from jax import Array
-from jax.flatten_util import ravel_pytree
 
 from repgeo import checks
 
@@ -66,16 +63,6 @@ MLP = Net("mlp", (Dense(64),) * 6)
 NARROW = Net("narrow", (Conv(16, 2),) + (Conv(16),) * 7)
 
 
-@jax.tree_util.register_dataclass
-@dataclass(frozen=True)
-class Run:
-    """What `train` returns: final parameters, parameters after the requested steps, the loss at each step."""
-
-    params: dict
-    snapshots: dict[int, dict]
-    losses: Array
-
-
 def prepare(images, *others) -> tuple[np.ndarray, ...]:
     """Grey images (n, 28, 28) as float32 (n, 14, 14): means of 2 x 2 pixels, standardised; one array a set.
 
@@ -113,14 +100,11 @@ def init(key: Array, net: Net) -> dict:
     >>> len(params["layers"]), params["head"]["weight"].shape
     (6, (64, 10))
     """
-    shape, layers = (*net.image, 1), []
-    for layer in net.layers:
+    before, layers = (*net.image, 1), []
+    for layer, shape in zip(net.layers, widths(net), strict=True):
         key, own = jax.random.split(key)
-        if isinstance(layer, Conv):
-            fan_in = 9 * shape[2]
-            shape = (-(-shape[0] // layer.stride), -(-shape[1] // layer.stride), layer.width)
-        else:
-            fan_in, shape = int(np.prod(shape)), (layer.width,)
+        fan_in = 9 * before[2] if isinstance(layer, Conv) else int(np.prod(before))
+        before = shape
         weight = jax.random.normal(own, (fan_in, layer.width)) * (2 / fan_in) ** 0.5
         zeros, ones = jnp.zeros(layer.width), jnp.ones(layer.width)
         norm = {"gain": ones, "mean": zeros, "var": ones} if layer.norm else {}
@@ -141,7 +125,7 @@ def apply(params: dict, net: Net, images, *, train: bool = False) -> Array:
     >>> apply(init(jax.random.key(0), net), net, jnp.ones((2, 6, 6))).shape
     (2, 3)
     """
-    return _forward(_fitting(params, net), net, _images(images, net), train)[0]
+    return forward(fitting(params, net), net, as_images(images, net), train)[0]
 
 
 def activations(params: dict, net: Net, images, *, batch: int = 500) -> list[np.ndarray]:
@@ -158,6 +142,31 @@ def activations(params: dict, net: Net, images, *, batch: int = 500) -> list[np.
     return [np.concatenate(layer) for layer in zip(*parts, strict=True)]
 
 
+def resume(params: dict, net: Net, kept, *, layer: int) -> Array:
+    """Class scores (n, c) when layer `layer` (1 is the first) passes on `kept`, (n, h, w, c) or (n, p).
+
+    `kept` may be what `activations` gave for that layer, or that with something done to it: the layers above and
+    the head run as in `apply`, with the stored batch-norm means. Works under jit (`net` and `layer` static), vmap
+    and grad. Raises ValueError for a layer that `net` has not, for `kept` of another shape than that layer's
+    output, for NaN, and for parameters of another network.
+
+    >>> net = Net("tiny", (Conv(4, stride=2), Dense(5)), image=(6, 6), classes=3)
+    >>> params, images = init(jax.random.key(0), net), jnp.ones((2, 6, 6))
+    >>> first, _ = activations(params, net, images)
+    >>> bool(jnp.allclose(resume(params, net, first, layer=1), apply(params, net, images), atol=1e-5))
+    True
+    """
+    layer = checks.count(layer, "layer", low=1, high=len(net.layers), why="the layers of the network")
+    kept, params = checks.floats(kept, "kept"), fitting(params, net)
+    want = widths(net)[layer - 1]
+    if kept.shape[1:] != want or kept.ndim != 1 + len(want) or len(kept) < 1:
+        expected = ", ".join(["n", *map(str, want)])
+        raise ValueError(f"kept: expected shape ({expected}), as layer {layer} passes on; got {kept.shape}")
+    if checks.is_concrete(kept) and not bool(jnp.isfinite(kept).all()):
+        raise ValueError("kept: expected finite values; got NaN or infinity")
+    return _onwards(params, net, kept.astype(jnp.float32), False, layer)[0]
+
+
 def accuracy(params: dict, net: Net, images, labels, *, batch: int = 500) -> float:
     """The share of images (n, h, w) whose largest score is that of their label (n,), in [0, 1].
 
@@ -168,7 +177,7 @@ def accuracy(params: dict, net: Net, images, labels, *, batch: int = 500) -> flo
     1.0
     """
     scores = np.concatenate([scores for scores, _ in _batches(params, net, images, batch)])
-    return float((scores.argmax(1) == np.asarray(_labels(labels, net, len(scores)))).mean())
+    return float((scores.argmax(1) == np.asarray(as_labels(labels, net, len(scores)))).mean())
 
 
 def calibrate(params: dict, net: Net, images) -> dict:
@@ -182,103 +191,18 @@ def calibrate(params: dict, net: Net, images) -> dict:
     >>> params["layers"][0]["var"].tolist()
     [0.0, 0.0, 0.0, 0.0]
     """
-    return _calibrate(_fitting(params, net), net, _images(images, net))
+    return _calibrate(fitting(params, net), net, as_images(images, net))
 
 
-def train(
-    key: Array, net: Net, images, labels, *, steps: int, batch: int = 64, learning_rate: float = 3e-3, snapshots=()
-) -> Run:
-    """A `Run` of `net`, from `init(key, net)`, trained on images (n, h, w) with integer labels (n,).
-
-    Adam on the cross-entropy, the rate rising for a tenth of the steps to `learning_rate` and falling to 0 by
-    a cosine; every epoch is a new permutation, its incomplete last batch left out. `snapshots` lists steps in
-    [0, steps] whose parameters are kept (0: before any training). All parameters in the result are calibrated
-    on the first 2000 images. The same arguments give the same parameters on one machine with one number of
-    threads; elsewhere rounding differs and grows over the steps. One compiled loop serves all seeds and
-    snapshots (train seeds in a Python loop) and is compiled anew when shapes, steps or rate change. Raises
-    ValueError or TypeError for images or labels that do not fit `net`, batch > n, steps < 1, and when the loss
-    becomes NaN.
-
-    >>> net = Net("tiny", (Dense(4),), image=(2, 2), classes=2)
-    >>> images = jnp.ones((8, 2, 2)) * jnp.arange(8.0).reshape(-1, 1, 1)
-    >>> run = train(jax.random.key(0), net, images, [0, 1] * 4, steps=3, batch=4, snapshots=(0, 3))
-    >>> run.losses.shape, sorted(run.snapshots)
-    ((3,), [0, 3])
-    """
-    images = _images(images, net)
-    labels = _labels(labels, net, len(images))
-    steps = checks.count(steps, "steps", low=1, high=10**7)
-    batch = checks.count(batch, "batch", low=1, high=len(images), why="at most one epoch")
-    rate = checks.real(learning_rate, "learning_rate", low=0, open_low=True)
-    stops = sorted({checks.count(step, "snapshots", low=0, high=steps) for step in snapshots} | {steps})
-    params = init(key, net)
-    order = _order(jax.random.fold_in(key, 1), len(images), batch, steps)
-    state = (params, _optimiser(rate, steps).init(params), jnp.zeros(steps))
-    seen, done = {}, 0
-    for stop in stops:
-        state = _advance(net, rate, state, (done, stop), images, labels, order)
-        seen[stop] = calibrate(state[0], net, images[:2000])
-        done = stop
-    if not np.isfinite(np.asarray(state[2])).all():
-        raise ValueError(f"the loss is not finite any more: lower learning_rate; got {learning_rate}")
-    return Run(seen[steps], {step: seen[step] for step in snapshots}, state[2])
-
-
-def pack(params: dict) -> np.ndarray:
-    """All parameters as one float16 vector: 2 bytes each, about 3 digits; `unpack` reads it.
-
-    Raises ValueError for NaN and for a number too large for float16 (65504).
-
-    >>> pack(init(jax.random.key(0), MLP)).shape
-    (34058,)
-    """
-    flat = np.asarray(ravel_pytree(params)[0])
-    if not (np.abs(flat) < 65504).all():
-        raise ValueError("params: expected finite numbers below 65504; got larger ones, or NaN")
-    return flat.astype(np.float16)
-
-
-def unpack(vector, net: Net) -> dict:
-    """The parameters (float32) of `net` that `pack` wrote into a vector; ValueError for another length.
-
-    >>> params = unpack(pack(init(jax.random.key(0), MLP)), MLP)
-    >>> params["layers"][0]["weight"].shape
-    (196, 64)
-    """
-    flat, back = ravel_pytree(jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), _shapes(net)))
-    vector = checks.floats(np.asarray(vector, np.float32), "vector")
-    if vector.shape != flat.shape:
-        raise ValueError(f"vector: expected {flat.size} parameters of {net.name!r}; got shape {vector.shape}")
-    return back(vector.astype(flat.dtype))
-
-
-def saved(dataset, net: Net, seed: int, *, step: int | None = None) -> dict:
-    """The parameters of `net` at the end of the stored run with this seed, or after `step` steps of it.
-
-    `dataset` is `datasets.load("runs_cnn")` or its like: "weights" (seeds, parameters) and "seeds", and for
-    earlier steps "early" (early seeds, early steps, parameters), of the first seeds, and "early_steps". Raises
-    ValueError for a seed or a step that is not stored, listing those that are, and for another network's weights.
-
-    >>> params = saved({"weights": np.zeros((1, 34058), np.float16), "seeds": np.array([7])}, MLP, 7)
-    >>> params["head"]["bias"].shape
-    (10,)
-    """
-    seeds, weights = dataset["seeds"].tolist(), dataset["weights"]
-    if step is not None:
-        steps, weights = dataset["early_steps"].tolist(), dataset["early"]
-        seeds = seeds[: len(weights)]
-        if step not in steps:
-            raise ValueError(f"step: expected one of {steps}, or None for the end; got {step}")
-        weights = weights[:, steps.index(step)]
-    if seed not in seeds:
-        raise ValueError(f"seed: expected one of {seeds}; got {seed}")
-    return unpack(weights[seeds.index(seed)], net)
-
-
-def _forward(params: dict, net: Net, images: Array, train: bool) -> tuple[Array, list, list]:
+def forward(params: dict, net: Net, images: Array, train: bool) -> tuple[Array, list, list]:
     """Scores, the output of every layer, and the mean and variance that each batch norm used."""
-    x, kept, used = images[..., None], [], []
-    for layer, p in zip(net.layers, params["layers"], strict=True):
+    return _onwards(params, net, images[..., None], train, 0)
+
+
+def _onwards(params: dict, net: Net, x: Array, train: bool, done: int) -> tuple[Array, list, list]:
+    """What `forward` returns, from the output `x` of the first `done` layers."""
+    kept, used = [], []
+    for layer, p in zip(net.layers[done:], params["layers"][done:], strict=True):
         x = _patches(x, layer.stride) if isinstance(layer, Conv) else x.reshape(len(x), -1)
         shape = (*x.shape[:-1], layer.width)
         x = x.reshape(-1, x.shape[-1]) @ p["weight"]  # (n h w, c) or (n, p)
@@ -299,12 +223,12 @@ def _patches(x: Array, stride: int) -> Array:
     return jnp.concatenate([x[:, i : i + h : stride, j : j + w : stride] for i in range(3) for j in range(3)], -1)
 
 
-_evaluate = jax.jit(lambda params, net, images: _forward(params, net, images, False)[:2], static_argnums=1)
+_evaluate = jax.jit(lambda params, net, images: forward(params, net, images, False)[:2], static_argnums=1)
 
 
 def _batches(params: dict, net: Net, images, batch: int):
     """Scores and layer outputs, batch by batch, the padding cut off again."""
-    params, images = _fitting(params, net), np.asarray(_images(images, net))
+    params, images = fitting(params, net), np.asarray(as_images(images, net))
     batch = checks.count(batch, "batch", low=1, high=10**7)
     for i in range(0, len(images), batch):
         part = images[i : i + batch]
@@ -315,53 +239,38 @@ def _batches(params: dict, net: Net, images, batch: int):
 
 @functools.partial(jax.jit, static_argnums=1)
 def _calibrate(params: dict, net: Net, images: Array) -> dict:
-    used = iter(_forward(params, net, images, True)[2])
+    used = iter(forward(params, net, images, True)[2])
     layers = [p | next(used) if "var" in p else p for p in params["layers"]]
     return params | {"layers": layers}
 
 
-@functools.partial(jax.jit, static_argnums=(1, 2, 3))
-def _order(key: Array, n: int, batch: int, steps: int) -> Array:
-    """The rows of each step's batch, (steps, batch)."""
-    whole = n // batch
-    epochs = jax.lax.map(lambda k: jax.random.permutation(k, n), jax.random.split(key, -(-steps // whole)))
-    return epochs[:, : whole * batch].reshape(-1, batch)[:steps]
+def widths(net: Net) -> list[tuple[int, ...]]:
+    """The shape that each layer passes on for one image: (h, w, c) or (p,)."""
+    shape, found = (*net.image, 1), []
+    for layer in net.layers:
+        if isinstance(layer, Conv):
+            shape = (-(-shape[0] // layer.stride), -(-shape[1] // layer.stride), layer.width)
+        else:
+            shape = (layer.width,)
+        found.append(shape)
+    return found
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1))
-def _advance(net: Net, rate: float, state, span, images, labels, order):
-    """Parameters, optimiser state and losses after the steps span[0] to span[1] (traced: one compilation)."""
-    optimiser = _optimiser(rate, len(order))
-
-    def loss(params, rows):
-        scores = _forward(params, net, images[rows], True)[0]
-        return optax.softmax_cross_entropy_with_integer_labels(scores, labels[rows]).mean()
-
-    def step(i, state):
-        params, moments, losses = state
-        value, gradient = jax.value_and_grad(loss)(params, order[i])
-        updates, moments = optimiser.update(gradient, moments, params)
-        return optax.apply_updates(params, updates), moments, losses.at[i].set(value)
-
-    return jax.lax.fori_loop(*span, step, state)
-
-
-def _optimiser(rate: float, steps: int) -> optax.GradientTransformation:
-    return optax.adam(optax.warmup_cosine_decay_schedule(rate / 10, rate, steps // 10, steps))
-
-
-def _shapes(net: Net) -> dict:
+def shapes(net: Net) -> dict:
+    """The tree of parameters with shapes and dtypes instead of numbers."""
     return jax.eval_shape(lambda key: init(key, net), jax.random.key(0))
 
 
-def _fitting(params: dict, net: Net) -> dict:
-    want, got = _shapes(net), jax.tree.map(jnp.shape, params)
+def fitting(params: dict, net: Net) -> dict:
+    """`params` if they are those of `net`, else a ValueError."""
+    want, got = shapes(net), jax.tree.map(jnp.shape, params)
     if jax.tree.map(jnp.shape, want) != got:
         raise ValueError(f"params: expected the parameters of {net}; got shapes {got}")
     return params
 
 
-def _images(images, net: Net) -> Array:
+def as_images(images, net: Net) -> Array:
+    """`images` as finite float32 (n, h, w) of the size that `net` takes, or an error."""
     images = checks.floats(images, "images")
     if images.ndim != 3 or images.shape[1:] != net.image or len(images) < 1:
         raise ValueError(f"images: expected shape (n, {net.image[0]}, {net.image[1]}); got {images.shape}")
@@ -370,7 +279,8 @@ def _images(images, net: Net) -> Array:
     return images.astype(jnp.float32)
 
 
-def _labels(labels, net: Net, n: int) -> Array:
+def as_labels(labels, net: Net, n: int) -> Array:
+    """`labels` as `n` integers that `net` has classes for, or an error."""
     labels = np.asarray(labels)
     if not np.issubdtype(labels.dtype, np.integer):
         raise TypeError(f"labels: expected integers; got dtype {labels.dtype}")
