@@ -4,6 +4,7 @@ Nothing here validates: callers stand behind `checks`. Every function is traceab
 Products that feed a difference or a spectrum ask for full precision, which switches TF32 off on a GPU.
 """
 
+from collections.abc import Callable
 from functools import partial
 
 import jax
@@ -29,9 +30,8 @@ def center(x: Array) -> Array:
 def scatter(x: Array, y: Array) -> tuple[Array, Array, Array]:
     """Centred products (x^T x, x^T y, y^T y) of x (n, p) and y (n, q), without a centred copy of either.
 
-    On a CPU the rows are read in blocks: XLA's own transposed product runs at half speed or less in float64,
-    while a block that is transposed in cache runs at the speed of the matrix product; x^T x and y^T y are
-    computed on and above the diagonal only. Elsewhere three plain products are faster.
+    On a CPU the rows are read in blocks, so that a centred block stays in cache; x^T x and y^T y are computed on and
+    above the diagonal only. Elsewhere three plain products are faster.
     """
     return lax.platform_dependent(x, y, cpu=_scatter_by_blocks, default=_scatter_plain)
 
@@ -44,7 +44,7 @@ def cosines(x: Array, y: Array) -> tuple[Array, Array, Array]:
     norms = frobenius(center(x)), frobenius(center(y))
 
     def by_blocks(x, y, norms):
-        return _sum_over_blocks(x, y, lambda at, a, bt, b: matmul(at / norms[0], b / norms[1]))
+        return _sum_over_blocks(x, y, lambda at, a, bt, b: matmul(at() / norms[0], b / norms[1]))
 
     def plain(x, y, norms):
         return matmul((center(x) / norms[0]).T, center(y) / norms[1])
@@ -58,12 +58,12 @@ def _scatter_plain(x, y):
 
 
 def _scatter_by_blocks(x, y):
-    xx, xy, yy = _sum_over_blocks(x, y, lambda at, a, bt, b: (_upper(at, a), matmul(at, b), _upper(bt, b)))
+    xx, xy, yy = _sum_over_blocks(x, y, lambda at, a, bt, b: (_upper(at, a), matmul(at(), b), _upper(bt, b)))
     return _symmetric(xx), xy, _symmetric(yy)
 
 
 def _sum_over_blocks(x, y, products):
-    """Sum of products(a^T, a, b^T, b) over blocks of centred rows a of x and b of y."""
+    """Sum of products(at, a, bt, b) over blocks of centred rows a of x and b of y; at and bt as `_turned` returns."""
     n = len(x)
     most = max(250, _BLOCK_BYTES // (x.dtype.itemsize * max(x.shape[1], y.shape[1])))
     blocks = -(-n // most)
@@ -72,9 +72,8 @@ def _sum_over_blocks(x, y, products):
     mean = jax.tree.map(lambda a, s: (a - s).mean(0, keepdims=True), (x, y), shift)
 
     def of_block(rows):
-        a, b = jax.tree.map(lambda a, s, m: (a - s) - m, rows, shift, mean)
-        at, bt = lax.optimization_barrier((a.T, b.T))
-        return products(at, a, bt, b)
+        a, b = lax.optimization_barrier(jax.tree.map(lambda a, s, m: (a - s) - m, rows, shift, mean))
+        return products(_turned(a), a, _turned(b), b)
 
     def step(total, i):
         rows = tuple(lax.dynamic_slice_in_dim(a, i * size, size) for a in (x, y))
@@ -88,11 +87,23 @@ def _sum_over_blocks(x, y, products):
     return total
 
 
-def _upper(at: Array, a: Array) -> list[Array]:
-    """Strips of rows of at @ a, each from its diagonal block to the right edge."""
+def _turned(a: Array) -> Callable[..., Array]:
+    """Columns [start, stop) of `a` as rows, for the left side of a product.
+
+    XLA's own transposed product is as fast as any in float32 and runs at half speed or less in float64, where the
+    whole block is transposed first.
+    """
+    if a.dtype.itemsize <= 4:
+        return lambda start=None, stop=None: a[:, start:stop].T
+    at = lax.optimization_barrier(a.T)
+    return lambda start=None, stop=None: at[start:stop]
+
+
+def _upper(at: Callable[..., Array], a: Array) -> list[Array]:
+    """Strips of rows of a^T a, each from its diagonal block to the right edge."""
     p = a.shape[1]
     width = max(_STRIP, -(-p // 8))  # at most eight strips, so that compile time stays flat
-    return [matmul(at[i : i + width], a[:, i:]) for i in range(0, p, width)]
+    return [matmul(at(i, i + width), a[:, i:]) for i in range(0, p, width)]
 
 
 def _symmetric(strips: list[Array]) -> Array:
