@@ -89,6 +89,13 @@ _LIST = (
         "EMNLP 2019",
     ),
     Paper(
+        "friedman2010",
+        ("Jerome Friedman", "Trevor Hastie", "Robert Tibshirani"),
+        2010,
+        "Regularization Paths for Generalized Linear Models via Coordinate Descent",
+        venue="Journal of Statistical Software",
+    ),
+    Paper(
         "gao2017",
         (
             "Peiran Gao",
@@ -110,13 +117,6 @@ _LIST = (
         "RankMe: Assessing the Downstream Performance of Pretrained Self-Supervised Representations by Their Rank",
         "2210.02885",
         "ICML 2023",
-    ),
-    Paper(
-        "friedman2010",
-        ("Jerome Friedman", "Trevor Hastie", "Robert Tibshirani"),
-        2010,
-        "Regularization Paths for Generalized Linear Models via Coordinate Descent",
-        venue="Journal of Statistical Software",
     ),
     Paper(
         "gretton2005",

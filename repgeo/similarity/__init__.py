@@ -32,6 +32,8 @@ from repgeo.similarity.shape import procrustes_from as procrustes_from
 from repgeo.similarity.shape import shape_distance as shape_distance
 from repgeo.similarity.units import match_units as match_units
 from repgeo.similarity.units import soft_match as soft_match
+from repgeo.similarity.units import sparse_predict_units as sparse_predict_units
+from repgeo.similarity.units import spectral_match_units as spectral_match_units
 from repgeo.similarity.units import unit_correlations as unit_correlations
 
 MEASURES = (
