@@ -17,9 +17,11 @@ from repgeo.similarity import cca as cca
 from repgeo.similarity import cca_from as cca_from
 from repgeo.similarity import cka as cka
 from repgeo.similarity import cka_debiased as cka_debiased
+from repgeo.similarity import cka_deconfounded as cka_deconfounded
 from repgeo.similarity import cka_from as cka_from
 from repgeo.similarity import cka_rbf as cka_rbf
 from repgeo.similarity import cknna as cknna
+from repgeo.similarity import cknna_unbiased as cknna_unbiased
 from repgeo.similarity import cycle_knn as cycle_knn
 from repgeo.similarity import distance_correlation as distance_correlation
 from repgeo.similarity import eigenspace_overlap as eigenspace_overlap

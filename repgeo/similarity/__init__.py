@@ -13,9 +13,8 @@ from repgeo.similarity.canonical import pwcca as pwcca
 from repgeo.similarity.canonical import r2_cca as r2_cca
 from repgeo.similarity.canonical import svcca as svcca
 from repgeo.similarity.canonical import svcca_from as svcca_from
+from repgeo.similarity.confounds import cka_deconfounded as cka_deconfounded
 from repgeo.similarity.geometry import distance_correlation as distance_correlation
-from repgeo.similarity.geometry import knn_jaccard as knn_jaccard
-from repgeo.similarity.geometry import mutual_knn as mutual_knn
 from repgeo.similarity.geometry import rsa as rsa
 from repgeo.similarity.grid import grid as grid
 from repgeo.similarity.kernels import cka as cka
@@ -24,6 +23,12 @@ from repgeo.similarity.kernels import cka_from as cka_from
 from repgeo.similarity.kernels import cka_rbf as cka_rbf
 from repgeo.similarity.kernels import hsic as hsic
 from repgeo.similarity.kernels import hsic_unbiased as hsic_unbiased
+from repgeo.similarity.neighborhoods import cknna as cknna
+from repgeo.similarity.neighborhoods import cknna_unbiased as cknna_unbiased
+from repgeo.similarity.neighborhoods import cycle_knn as cycle_knn
+from repgeo.similarity.neighborhoods import imd as imd
+from repgeo.similarity.neighborhoods import knn_jaccard as knn_jaccard
+from repgeo.similarity.neighborhoods import mutual_knn as mutual_knn
 from repgeo.similarity.record import CHANGES as CHANGES
 from repgeo.similarity.record import Record as Record
 from repgeo.similarity.shape import nbs as nbs
@@ -38,7 +43,7 @@ from repgeo.similarity.units import unit_correlations as unit_correlations
 
 MEASURES = (
     hsic, hsic_unbiased, cka, cka_debiased, cka_rbf, mean_cca, r2_cca, svcca, pwcca, linear_predictivity, gulp,
-    eigenspace_overlap, procrustes, nbs, shape_distance, rsa, distance_correlation, mutual_knn, knn_jaccard,
-    match_units, soft_match,
+    eigenspace_overlap, procrustes, nbs, shape_distance, rsa, distance_correlation, mutual_knn, knn_jaccard, cknna,
+    cknna_unbiased, cycle_knn, match_units, soft_match,
 )  # fmt: skip
-"""Every scalar measure of this room."""
+"""Every scalar measure (x, y) of this room: not `imd`, whose rows are not paired, nor `cka_deconfounded`."""

@@ -1,4 +1,4 @@
-"""Similarity of distances and of neighbourhoods: RSA, distance correlation, mutual nearest neighbours."""
+"""Similarity of distances: RSA and distance correlation."""
 
 from functools import partial
 
@@ -8,7 +8,6 @@ import numpy as np
 from jax import Array
 
 from repgeo import checks, linalg
-from repgeo.neighbors import METRICS, nearest, nonzero_rows, shared
 from repgeo.similarity.kernels import double_center, u_center
 from repgeo.similarity.record import Record, Split, invariant, measure
 
@@ -68,72 +67,6 @@ def distance_correlation(x: Array, y: Array, *, unbiased: bool = False) -> Array
     x, y = checks.paired(x, y, at_least=4 if unbiased else 2)
     value = _compare_dcor(_prepare_dcor(x, unbiased), _prepare_dcor(y, unbiased))
     return checks.defined(value, _FLAT)
-
-
-@measure(
-    Record("similarity", (0, 1), True, invariant("scale", "rotation"), "huh2024"),
-    split=Split(lambda x, **options: _prepare_knn(x, **options), lambda a, b: _mutual(a, b)),
-)
-def mutual_knn(x: Array, y: Array, *, k: int = 10, metric: str = "cosine") -> Array:
-    """Mean share of the k nearest neighbours of a sample in x that are also among its k nearest in y, in [0, 1].
-
-    x (n, p), y (n, q), 1 <= k <= n - 1. For unrelated x and y the expected value is k / (n - 1): compare with it,
-    and only at equal n and k. `metric` as in `neighbors.knn`: "cosine" (as Huh et al. 2024 on normalised features;
-    a shift changes it), "euclidean", "inner"; ties go to the lower index. Exact; O(n^2 (p + q)) time in blocks,
-    O(n k) memory. Not differentiable: its gradient is 0. Source: Huh et al. 2024.
-
-    >>> import jax
-    >>> x = jax.random.normal(jax.random.key(0), (30, 5))
-    >>> print(f"{mutual_knn(x, 2 * x[:, ::-1], k=3):.2f}")
-    1.00
-    """
-    return _mutual(*_neighbour_lists(x, y, k, metric))
-
-
-@measure(
-    Record("similarity", (0, 1), True, invariant("scale", "rotation"), "huh2024"),
-    split=Split(lambda x, **options: _prepare_knn(x, **options), lambda a, b: _jaccard(a, b)),
-)
-def knn_jaccard(x: Array, y: Array, *, k: int = 10, metric: str = "cosine") -> Array:
-    """Mean Jaccard index of the two sets of k nearest neighbours of each sample, in [0, 1].
-
-    x (n, p), y (n, q); arguments, cost and errors as `mutual_knn`. With m shared neighbours a sample scores
-    m / (2 k - m), so partial agreement counts for less than in `mutual_knn`; unrelated data score about
-    k / (2 (n - 1)).
-
-    >>> import jax
-    >>> x = jax.random.normal(jax.random.key(0), (30, 5))
-    >>> print(f"{knn_jaccard(x, 2 * x[:, ::-1], k=3):.2f}")
-    1.00
-    """
-    return _jaccard(*_neighbour_lists(x, y, k, metric))
-
-
-def _neighbour_lists(x, y, k, metric):
-    x, y = checks.paired(x, y)
-    checks.choice(metric, "metric", METRICS)
-    k = checks.count(k, "k", low=1, high=len(x) - 1, why="n - 1 other rows")
-    if metric == "cosine":
-        nonzero_rows(x, "x")
-        nonzero_rows(y, "y")
-    return nearest(x, k=k, metric=metric), nearest(y, k=k, metric=metric)
-
-
-def _prepare_knn(x, k=10, metric="cosine"):
-    if metric == "cosine":
-        nonzero_rows(x, "layer")
-    return nearest(x, k=k, metric=metric)
-
-
-@jax.jit
-def _mutual(a, b):
-    return jnp.mean(shared(a, b)) / a.shape[1]
-
-
-@jax.jit
-def _jaccard(a, b):
-    common = shared(a, b)
-    return jnp.mean(common / (2 * a.shape[1] - common))
 
 
 def distances(x: Array, distance: str) -> Array:

@@ -30,6 +30,11 @@ PAIRED = {m.__name__: m for m in sim.MEASURES} | {
     "gulp": partial(sim.gulp, ridge=0.1),
     "mutual_knn": partial(sim.mutual_knn, k=2),
     "knn_jaccard": partial(sim.knn_jaccard, k=2),
+    "cknna": partial(sim.cknna, k=2),
+    "cknna_inner": partial(sim.cknna, k=2, metric="inner"),
+    "cknna_unbiased": partial(sim.cknna_unbiased, k=3),
+    "cycle_knn": partial(sim.cycle_knn, k=2),
+    "cycle_knn_euclidean": partial(sim.cycle_knn, k=2, metric="euclidean"),
     "cka_rbf_debiased": partial(sim.cka_rbf, debiased=True),
     "distance_correlation_unbiased": partial(sim.distance_correlation, unbiased=True),
     "svcca_singular": partial(sim.svcca, on="singular"),
@@ -114,6 +119,9 @@ def test_unequal_numbers_of_samples_are_refused(name):
         PAIRED[name](x, y[:-1])
 
 
+FOUR = ["hsic_unbiased", "cka_debiased", "cka_rbf_debiased", "distance_correlation_unbiased", "cknna_unbiased"]
+
+
 @each_function
 def test_three_samples_give_a_finite_value_or_an_error_that_says_how_many_are_needed(name):
     x, y = good()
@@ -121,10 +129,10 @@ def test_three_samples_give_a_finite_value_or_an_error_that_says_how_many_are_ne
         assert np.isfinite(numbers(FUNCTIONS[name](x[:3], y[:3]))).all()
     except ValueError as error:
         assert "at least 4 samples" in str(error)
-        assert name in {"hsic_unbiased", "cka_debiased", "cka_rbf_debiased", "distance_correlation_unbiased"}
+        assert name in FOUR
 
 
-@pytest.mark.parametrize("name", ["hsic_unbiased", "cka_debiased", "cka_rbf_debiased", "distance_correlation_unbiased"])
+@pytest.mark.parametrize("name", FOUR)
 def test_four_samples_are_enough_for_a_debiased_measure(name):
     x, y = good()
     assert np.isfinite(numbers(FUNCTIONS[name](x[:4], y[:4]))).all()
@@ -139,7 +147,8 @@ def test_a_constant_feature_gives_a_finite_value(name):
 IGNORE_CONSTANTS = [
     "hsic", "hsic_unbiased", "cka", "cka_debiased", "cka_rbf", "mean_cca", "svcca", "pwcca", "linear_predictivity",
     "gulp", "procrustes", "nbs", "shape_distance", "shape_distance_white", "distance_correlation", "cca",
-    "rsa_euclidean_pearson", "mutual_knn_euclidean", "cka_from", "cca_from", "svcca_from", "procrustes_from",
+    "rsa_euclidean_pearson", "mutual_knn_euclidean", "cycle_knn_euclidean", "cka_from", "cca_from",
+    "svcca_from", "procrustes_from",
 ]  # fmt: skip
 
 
@@ -152,7 +161,10 @@ def test_a_constant_feature_carries_no_signal_whatever_its_value(name):
     )
 
 
-@pytest.mark.parametrize("name", ["rsa", "rsa_cosine_kendall", "mutual_knn", "knn_jaccard"])
+ANGULAR = ["rsa", "rsa_cosine_kendall", "mutual_knn", "knn_jaccard", "cknna", "cknna_unbiased", "cycle_knn"]
+
+
+@pytest.mark.parametrize("name", ANGULAR)
 def test_a_row_without_direction_is_refused(name):
     x, y = good()
     x[5] = 0
@@ -221,7 +233,7 @@ SCALE_FREE = [
     "shape_distance_white", "gulp", "eigenspace_overlap", "nbs", "shape_distance", "procrustes_normalized", "rsa",
     "rsa_euclidean_pearson", "rsa_cosine_kendall", "distance_correlation", "distance_correlation_unbiased",
     "mutual_knn", "knn_jaccard", "mutual_knn_euclidean", "mutual_knn_inner", "match_units", "soft_match", "cca",
-    "unit_correlations", "knn",
+    "unit_correlations", "knn", "cknna", "cknna_inner", "cknna_unbiased", "cycle_knn", "cycle_knn_euclidean",
 ]  # fmt: skip
 
 
@@ -289,6 +301,11 @@ WRONG_OPTIONS = [
     (sim.mutual_knn, "metric", ["l2", None], []),
     (sim.knn_jaccard, "k", [0, 12], [1.5]),
     (sim.knn_jaccard, "metric", ["l2"], []),
+    (sim.cknna, "k", [0, 12], [1.5]),
+    (sim.cknna, "metric", ["euclidean"], []),
+    (sim.cknna_unbiased, "k", [0, 12], [1.5]),
+    (sim.cycle_knn, "k", [0, 12], [1.5]),
+    (sim.cycle_knn, "metric", ["l2"], []),
 ]
 
 

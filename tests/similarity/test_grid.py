@@ -9,7 +9,8 @@ from repgeo import similarity as sim
 from repgeo.similarity import kernels
 
 N = 14
-NEEDED = {sim.gulp: {"ridge": 0.1}, sim.mutual_knn: {"k": 3}, sim.knn_jaccard: {"k": 3}}
+NEIGHBOURS = (sim.mutual_knn, sim.knn_jaccard, sim.cknna, sim.cknna_unbiased, sim.cycle_knn)
+NEEDED = {sim.gulp: {"ridge": 0.1}} | {m: {"k": 3} for m in NEIGHBOURS}
 CASES = [(m, NEEDED.get(m, {})) for m in sim.MEASURES] + [
     (sim.cka_rbf, {"bandwidth": 0.8, "debiased": True}),
     (sim.svcca, {"threshold": 0.8, "on": "singular"}),
@@ -21,6 +22,7 @@ CASES = [(m, NEEDED.get(m, {})) for m in sim.MEASURES] + [
     (sim.rsa, {"distance": "euclidean", "correlation": "pearson"}),
     (sim.distance_correlation, {"unbiased": True}),
     (sim.mutual_knn, {"k": 5, "metric": "euclidean"}),
+    (sim.cknna_unbiased, {"k": 6, "metric": "inner"}),
 ]
 
 

@@ -15,7 +15,8 @@ from repgeo import similarity as sim
 from repgeo.similarity.record import invariant
 
 N, P, Q = 36, 5, 7
-NEEDED = {sim.gulp: {"ridge": 0.1}}  # options without a default
+NEEDED = {sim.gulp: {"ridge": 0.1}, sim.cycle_knn: {"k": 2}, sim.cknna_unbiased: {"k": 3}}  # not for so few rows
+NEIGHBOURS = (sim.mutual_knn, sim.knn_jaccard, sim.cknna, sim.cycle_knn)
 SIMILAR = invariant("shift", "scale", "rotation")
 AFFINE = invariant("shift", "scale", "linear")
 OPTIONS = [  # (measure, options, what it then ignores), beside the defaults that the records describe
@@ -36,6 +37,8 @@ OPTIONS = [  # (measure, options, what it then ignores), beside the defaults tha
     (sim.mutual_knn, {"k": 4, "metric": "euclidean"}, SIMILAR),
     (sim.mutual_knn, {"k": 4, "metric": "inner"}, invariant("scale", "rotation")),
     (sim.knn_jaccard, {"k": 4, "metric": "euclidean"}, SIMILAR),
+    (sim.cknna, {"k": 4, "metric": "inner"}, invariant("scale", "rotation")),
+    (sim.cycle_knn, {"k": 2, "metric": "euclidean"}, SIMILAR),
 ]
 CASES = [(m, NEEDED.get(m, {}), m.record.invariant) for m in sim.MEASURES] + OPTIONS
 NAMES = [f"{m.__name__}{''.join(f'-{v}' for v in o.values())}" for m, o, _ in CASES]
@@ -152,7 +155,7 @@ def hostile_pairs():
 def test_values_stay_in_their_declared_range(measure, options, ignored, dtype):
     low, high = measure.record.range
     low = -1 if options.get("debiased") or options.get("unbiased") else low  # the record speaks of the defaults
-    options = options | ({"k": 3} if measure in (sim.mutual_knn, sim.knn_jaccard) else {})
+    options = options | ({"k": 3} if measure in NEIGHBOURS else {})
     rounding = 3e-6 if dtype == jnp.float32 else 1e-12
     with jax.enable_x64(dtype == jnp.float64):
         for x, y in hostile_pairs():
@@ -169,8 +172,11 @@ def test_wide_data_stay_in_the_declared_range(measure):
     assert low - 3e-6 <= got <= high + 3e-6
 
 
+UNBOUNDED = (sim.hsic, sim.hsic_unbiased, sim.cknna_unbiased)
+
+
 @pytest.mark.parametrize(
-    ("measure", "options", "ignored"), [c for c in CASES if c[0] not in (sim.hsic, sim.hsic_unbiased)]
+    ("measure", "options", "ignored"), [c for c in CASES if c[0] not in (*UNBOUNDED, sim.cycle_knn)]
 )
 def test_a_representation_is_as_like_itself_as_anything_can_be(measure, options, ignored):
     with jax.enable_x64(True):
@@ -224,7 +230,7 @@ def test_every_record_cites_a_known_paper():
 def test_fewer_samples_than_the_record_says_are_refused_and_that_many_are_enough(measure):
     n = measure.record.at_least
     x, y = np.random.default_rng(0).normal(size=(2, n, 3))
-    options = NEEDED.get(measure, {}) | ({"k": 1} if measure in (sim.mutual_knn, sim.knn_jaccard) else {})
+    options = NEEDED.get(measure, {}) | ({"k": 1} if measure in NEIGHBOURS else {})
     assert np.isfinite(value(measure, x, y, jnp.float32, **options))
     with pytest.raises(ValueError, match=f"x: expected at least {n} samples"):
         measure(x[1:], y[1:], **options)

@@ -3,13 +3,15 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 from repgeo import chance
 from repgeo import similarity as sim
 
 N, P, Q = 12, 4, 3
-OPTIONS = {sim.gulp: {"ridge": 0.1}, sim.mutual_knn: {"k": 3}, sim.knn_jaccard: {"k": 3}}
+NEIGHBOURS = (sim.mutual_knn, sim.knn_jaccard, sim.cknna, sim.cknna_unbiased, sim.cycle_knn)
+OPTIONS = {sim.gulp: {"ridge": 0.1}} | {m: {"k": 3} for m in NEIGHBOURS}
 CASES = [(m, OPTIONS.get(m, {})) for m in sim.MEASURES if m.record.traceable] + [
     (sim.cka_rbf, {"debiased": True}),
     (sim.svcca, {"on": "singular"}),
@@ -19,7 +21,7 @@ CASES = [(m, OPTIONS.get(m, {})) for m in sim.MEASURES if m.record.traceable] + 
     (sim.rsa, {"distance": "correlation", "correlation": "pearson"}),
     (sim.distance_correlation, {"unbiased": True}),
 ]
-RANKS = (sim.mutual_knn, sim.knn_jaccard)  # and rsa with its default Spearman: steps, whose gradient is 0
+RANKS = (sim.mutual_knn, sim.knn_jaccard, sim.cycle_knn)  # and rsa by Spearman: steps, whose gradient is 0
 NAMES = [f"{m.__name__}{''.join(f'-{v}' for v in o.values())}" for m, o in CASES]
 each_case = pytest.mark.parametrize(("measure", "options"), CASES, ids=NAMES)
 
@@ -89,6 +91,53 @@ def test_gradients_are_finite_at_awkward_points(measure, options):
     for slope in slopes(*stacks):
         finite = np.isfinite(np.asarray(slope)).all((1, 2))
         assert finite.all(), [name for name, good in zip(awkward(), finite, strict=True) if not good]
+
+
+def test_a_nuclear_norm_by_singular_values_has_a_gradient_where_one_by_eigenvectors_has_none():
+    x = jnp.asarray(awkward()["rank-deficient"][0], jnp.float32)
+
+    def by_eigenvalues(a):
+        return jnp.sum(jnp.sqrt(jnp.linalg.eigvalsh(a.T @ a)))
+
+    def by_vectors(a):
+        u, _, vt = jnp.linalg.svd(a, full_matrices=False)
+        return jnp.trace(u.T @ a @ vt.T)
+
+    assert not np.isfinite(jax.grad(by_eigenvalues)(x)).all()  # its zeros come out as rounding of either sign
+    assert not np.isfinite(jax.grad(by_vectors)(jnp.eye(4) * 2)).all()  # repeated singular values
+    for measure in (sim.nbs, sim.procrustes, sim.shape_distance):
+        slope = jax.jit(jax.grad(measure))
+        assert np.isfinite(slope(x, x)).all() and np.isfinite(slope(x, jnp.roll(x, 1, 0))).all()
+    text = str(jax.make_jaxpr(sim.nbs)(x, x))
+    assert "compute_uv=False" in text and "compute_uv=True" not in text and "eigh" not in text
+
+
+@pytest.mark.parametrize(
+    ("measure", "target"), [(sim.cka, 0.3), (sim.cka_debiased, 0.3), (sim.nbs, 0.4), (sim.procrustes, 4.0)], ids=str
+)
+@pytest.mark.parametrize("start", ["nearly identical", "rank-deficient"])
+def test_activations_can_be_moved_to_any_value_of_a_measure(measure, target, start):
+    """The manipulation of Davari et al. 2022, from starts at which a careless gradient breaks."""
+    x, y = (jnp.asarray(a, jnp.float32) for a in awkward()[start])
+    optimiser = optax.adam(0.03)
+
+    def loss(y):
+        return (measure(x, y) - target) ** 2
+
+    @jax.jit
+    def moved(y):
+        def step(carry, _):
+            y, state = carry
+            value, slope = jax.value_and_grad(loss)(y)
+            change, state = optimiser.update(slope, state)
+            return (optax.apply_updates(y, change), state), (value, jnp.isfinite(slope).all())
+
+        return jax.lax.scan(step, (y, optimiser.init(y)), length=600)
+
+    (y, _), (losses, finite) = moved(y)
+    assert finite.all()
+    assert float(losses[0]) > 1e-3
+    assert float(measure(x, y)) == pytest.approx(target, abs=0.02)
 
 
 @pytest.mark.parametrize(
