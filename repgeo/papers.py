@@ -249,6 +249,13 @@ _LIST = (
         venue="Journal of the ACM 54(4)",
     ),
     Paper(
+        "shen2022",
+        ("Cencheng Shen", "Sambit Panda", "Joshua T. Vogelstein"),
+        2022,
+        "The Chi-Square Test of Distance Correlation",
+        venue="Journal of Computational and Graphical Statistics",
+    ),
+    Paper(
         "song2012",
         ("Le Song", "Alex Smola", "Arthur Gretton", "Justin Bedo", "Karsten Borgwardt"),
         2012,

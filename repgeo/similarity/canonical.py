@@ -15,6 +15,7 @@ from jax import Array, lax
 from repgeo import checks, linalg
 from repgeo.moments import Moments, spread
 from repgeo.similarity.record import Record, Split, invariant, measure
+from repgeo.similarity.shuffled import by_rows
 
 _AFFINE = invariant("shift", "scale", "linear")
 _SIMILAR = invariant("shift", "scale", "rotation")
@@ -56,7 +57,7 @@ def cca_from(m: Moments) -> Array:
 
 @measure(
     Record("similarity", (0, 1), True, _AFFINE, "raghu2017"),
-    split=Split(lambda x: _full_basis(x), lambda a, b: _mean(*_correlations(a, b))),
+    split=Split(lambda x: _full_basis(x), lambda a, b: _mean(*_correlations(a, b)), by_rows),
 )
 def mean_cca(x: Array, y: Array) -> Array:
     """Mean canonical correlation over the smaller rank, in [0, 1] (the rho-bar of Raghu et al. 2017).
@@ -75,7 +76,7 @@ def mean_cca(x: Array, y: Array) -> Array:
 
 @measure(
     Record("similarity", (0, 1), True, _AFFINE, "kornblith2019"),
-    split=Split(lambda x: (_full_basis(x), _width(x)), lambda a, b: _r2(a, b)),
+    split=Split(lambda x: (_full_basis(x), _width(x)), lambda a, b: _r2(a, b), by_rows),
 )
 def r2_cca(x: Array, y: Array) -> Array:
     """Sum of squared canonical correlations over the smaller width min(p, q), in [0, 1] (R^2_CCA).
@@ -93,7 +94,7 @@ def r2_cca(x: Array, y: Array) -> Array:
 
 @measure(
     Record("similarity", (0, 1), True, _SIMILAR, "raghu2017"),
-    split=Split(lambda x, **options: _leading_basis(x, **options), lambda a, b: _mean(*_correlations(a, b))),
+    split=Split(lambda x, **options: _leading_basis(x, **options), lambda a, b: _mean(*_correlations(a, b)), by_rows),
 )
 def svcca(x: Array, y: Array, *, threshold: float = 0.99, on: str = "variance") -> Array:
     """Mean canonical correlation between the leading singular directions of x and of y, in [0, 1].
@@ -132,7 +133,7 @@ def svcca_from(m: Moments, *, threshold: float = 0.99, on: str = "variance") -> 
 
 @measure(
     Record("similarity", (0, 1), False, invariant("shift", "scale", "permutation"), "morcos2018"),
-    split=Split(lambda x: (linalg.center(x), _full_basis(x)), lambda a, b: _pwcca(a, b)),
+    split=Split(lambda x: (linalg.center(x), _full_basis(x)), lambda a, b: _pwcca(a, b), by_rows),
 )
 def pwcca(x: Array, y: Array) -> Array:
     """Projection-weighted CCA, in [0, 1]: canonical correlations weighted by how much of x each variate carries.
@@ -152,7 +153,7 @@ def pwcca(x: Array, y: Array) -> Array:
 
 @measure(
     Record("similarity", (0, 1), False, _SIMILAR, "kornblith2019"),
-    split=Split(lambda x: (linalg.center(x), _full_basis(x)), lambda a, b: _explained(a, b)),
+    split=Split(lambda x: (linalg.center(x), _full_basis(x)), lambda a, b: _explained(a, b), by_rows),
 )
 def linear_predictivity(x: Array, y: Array) -> Array:
     """Share of the variance of y that a linear regression on x explains (in-sample R^2), in [0, 1].
@@ -172,7 +173,7 @@ def linear_predictivity(x: Array, y: Array) -> Array:
 
 @measure(
     Record("metric", (0, _INF), True, _SIMILAR, "boixadsera2022"),
-    split=Split(lambda x, ridge: _prepare_gulp(x, ridge), lambda a, b: _gulp(a, b)),
+    split=Split(lambda x, ridge: _prepare_gulp(x, ridge), lambda a, b: _gulp(a, b), by_rows),
 )
 def gulp(x: Array, y: Array, *, ridge: float) -> Array:
     """GULP distance: the largest root-mean-square gap between ridge predictions made from x and from y.
@@ -194,7 +195,7 @@ def gulp(x: Array, y: Array, *, ridge: float) -> Array:
 
 @measure(
     Record("similarity", (0, 1), True, invariant("scale", "linear"), "may2019"),
-    split=Split(lambda x: (_raw_basis(x), _width(x)), lambda a, b: _overlap(a, b)),
+    split=Split(lambda x: (_raw_basis(x), _width(x)), lambda a, b: _overlap(a, b), by_rows),
 )
 def eigenspace_overlap(x: Array, y: Array) -> Array:
     """Eigenspace overlap score, in [0, 1]: ||U_x^T U_y||_F^2 / max(p, q) for bases of the *uncentred* columns.

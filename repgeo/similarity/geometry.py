@@ -9,7 +9,7 @@ from jax import Array
 
 from repgeo import checks, linalg
 from repgeo.similarity.kernels import double_center, u_center
-from repgeo.similarity.record import Record, Split, invariant, measure
+from repgeo.similarity.record import Gram, Record, Split, invariant, measure
 
 _DISTANCES = ("correlation", "cosine", "euclidean", "sqeuclidean")
 _CORRELATIONS = ("spearman", "pearson", "kendall")
@@ -23,6 +23,7 @@ _SIMILAR = invariant("shift", "scale", "rotation")
         lambda x, **options: _prepare_rsa(x, **options),
         lambda a, b: _compare_rsa(a, b),
     ),
+    gram=Gram(lambda x, **options: _prepare_rsa(x, **options)),
 )
 def rsa(x: Array, y: Array, *, distance: str = "correlation", correlation: str = "spearman") -> Array:
     """Representational similarity analysis, in [-1, 1]: the correlation between the two sets of pairwise distances.
@@ -48,8 +49,12 @@ def rsa(x: Array, y: Array, *, distance: str = "correlation", correlation: str =
 
 
 @measure(
-    Record("similarity", (0, 1), True, _SIMILAR, "szekely2007"),
+    Record("similarity", (0, 1), True, _SIMILAR, "szekely2007", chi_square=(("unbiased", True),)),
     split=Split(lambda x, unbiased=False: _prepare_dcor(x, unbiased), lambda a, b: _compare_dcor(a, b)),
+    gram=Gram(
+        lambda x, unbiased=False: _prepare_dcor(x, unbiased)[0],
+        lambda products, unbiased=False: products if unbiased else linalg.safe_sqrt(products),
+    ),
 )
 def distance_correlation(x: Array, y: Array, *, unbiased: bool = False) -> Array:
     """Distance correlation, in [0, 1]: 0 in the population exactly when x and y are independent.

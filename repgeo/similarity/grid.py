@@ -52,7 +52,7 @@ def _by_parts(measure, xs, ys, options):
     prepare, compare = measure.split.prepare, measure.split.compare
     first = measure(xs[0], xs[0], **options)  # its door checks the options, which `prepare` trusts
     states = [prepare(z, **options) for z in (xs if ys is None else [*xs, *ys])]
-    states = _to_one_width(states)
+    states = to_one_width(states)
     left = states[: len(xs)]
     right = left if ys is None else states[len(xs) :]
     mirrored = ys is None and measure.record.symmetric
@@ -63,7 +63,7 @@ def _by_parts(measure, xs, ys, options):
     return jnp.stack([jnp.stack(row) for row in rows]).astype(first.dtype)
 
 
-def _to_one_width(states):
+def to_one_width(states):
     """Zero-pad the last axis of corresponding leaves to the widest, so that all pairs share one compilation."""
 
     def pad(*leaves):

@@ -13,7 +13,7 @@ from jax import Array, lax
 
 from repgeo import checks, linalg
 from repgeo.moments import Moments, moments_by_blocks, spread
-from repgeo.similarity.record import Record, Split, invariant, measure
+from repgeo.similarity.record import Gram, Record, Split, invariant, measure
 
 _TILE_BYTES = 11 * 2**20  # of one Gram tile a layer, all layers together: large tiles are fast, and memory stays flat
 
@@ -33,6 +33,7 @@ _INF = float("inf")
 @measure(
     Record("similarity", (0, _INF), True, _ISOMETRIC, "gretton2005"),
     square=lambda layers: _gram_products(layers) / (len(layers[0]) - 1) ** 2,
+    gram=Gram(lambda x: _centred_gram(x) / (len(x) - 1)),
 )
 def hsic(x: Array, y: Array) -> Array:
     """Hilbert-Schmidt independence criterion with linear kernels: ||x^T y||_F^2 / (n - 1)^2 of centred x and y.
@@ -52,6 +53,7 @@ def hsic(x: Array, y: Array) -> Array:
 @measure(
     Record("similarity", (-_INF, _INF), True, _ISOMETRIC, "song2012", at_least=4),
     square=lambda layers: _debiased_gram_products(layers) / (len(layers[0]) * (len(layers[0]) - 3)),
+    gram=Gram(lambda x: _centred_gram(x, debiased=True) / (len(x) * (len(x) - 3)) ** 0.5),
 )
 def hsic_unbiased(x: Array, y: Array) -> Array:
     """Unbiased estimate of HSIC with linear kernels; negative about half the time when x and y are independent.
@@ -71,6 +73,7 @@ def hsic_unbiased(x: Array, y: Array) -> Array:
 @measure(
     Record("similarity", (0, 1), True, _SIMILAR, "kornblith2019"),
     square=lambda layers: _normalised(_gram_products(layers)),
+    gram=Gram(lambda x: _unit_gram(x)),
 )
 def cka(x: Array, y: Array) -> Array:
     """Linear centred kernel alignment, in [0, 1]: 1 for equal geometry up to rotation, shift and scale.
@@ -110,8 +113,9 @@ def cka_from(m: Moments) -> Array:
 
 
 @measure(
-    Record("similarity", (-1, 1), True, _SIMILAR, "nguyen2021", at_least=4),
+    Record("similarity", (-1, 1), True, _SIMILAR, "nguyen2021", at_least=4, chi_square=()),
     square=lambda layers: _normalised(_debiased_gram_products(layers)),
+    gram=Gram(lambda x: _unit_gram(x, debiased=True)),
 )
 def cka_debiased(x: Array, y: Array) -> Array:
     """Linear CKA of unbiased HSIC terms, in [-1, 1]: 0 on average for independent data at any n, p, q.
@@ -131,8 +135,11 @@ def cka_debiased(x: Array, y: Array) -> Array:
 
 
 @measure(
-    Record("similarity", (0, 1), True, _SIMILAR, "kornblith2019", at_least=3),
+    Record(
+        "similarity", (0, 1), True, _SIMILAR, "kornblith2019", at_least=3, chi_square=(("debiased", True),)
+    ),
     split=Split(lambda x, **options: _prepare_rbf(x, **options), lambda a, b: _compare_kernels(a, b)),
+    gram=Gram(lambda x, **options: _prepare_rbf(x, **options)),
 )
 def cka_rbf(x: Array, y: Array, *, bandwidth: float = 0.4, debiased: bool = False) -> Array:
     """CKA with Gaussian kernels exp(-d^2 / (2 s^2)), s = `bandwidth` x the median pairwise distance; in [0, 1].
@@ -160,6 +167,17 @@ def _prepare_rbf(x, bandwidth=0.4, debiased=False):
     kernel = jnp.exp(-d2 / (2 * bandwidth**2 * linalg.off_diagonal_median(linalg.safe_sqrt(d2)) ** 2))
     kernel = u_center(kernel) if debiased else double_center(kernel)
     return kernel / jnp.sqrt(jnp.sum(kernel**2))
+
+
+@partial(jax.jit, static_argnames="debiased")
+def _centred_gram(x, debiased=False):
+    return u_center(_gram(x)) if debiased else _gram(x)
+
+
+@partial(jax.jit, static_argnames="debiased")
+def _unit_gram(x, debiased=False):
+    gram = _centred_gram(_unit(x), debiased)
+    return gram / jnp.sqrt(jnp.sum(gram**2))
 
 
 @jax.jit

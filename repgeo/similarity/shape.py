@@ -13,6 +13,7 @@ from jax import Array, lax
 from repgeo import checks, linalg
 from repgeo.moments import Moments, spread
 from repgeo.similarity.record import Record, Split, invariant, measure
+from repgeo.similarity.shuffled import by_rows
 
 _ISOMETRIC = invariant("shift", "rotation")
 _SIMILAR = invariant("shift", "rotation", "scale")
@@ -22,7 +23,7 @@ _CLOSE = 0.99  # above this cosine the gap is computed from the residual
 
 @measure(
     Record("metric", (0, _INF), True, _ISOMETRIC, "williams2021"),
-    split=Split(lambda x, **options: _prepare_procrustes(x, **options), lambda a, b: _procrustes(a, b)),
+    split=Split(lambda x, **options: _prepare_procrustes(x, **options), lambda a, b: _procrustes(a, b), by_rows),
 )
 def procrustes(x: Array, y: Array, *, normalized: bool = False) -> Array:
     """Procrustes size-and-shape distance: the least Frobenius norm of x - y Q over rotations and reflections Q.
@@ -55,7 +56,7 @@ def procrustes_from(m: Moments, *, normalized: bool = False) -> Array:
 
 @measure(
     Record("similarity", (0, 1), True, _SIMILAR, "tang2020"),
-    split=Split(lambda x: _prepare(x), lambda a, b: _cosine(a, b)),
+    split=Split(lambda x: _prepare(x), lambda a, b: _cosine(a, b), by_rows),
 )
 def nbs(x: Array, y: Array) -> Array:
     """Normalised Bures similarity, in [0, 1]: ||x^T y||_* / (||x||_F ||y||_F) of the centred matrices.
@@ -75,7 +76,7 @@ def nbs(x: Array, y: Array) -> Array:
 
 @measure(
     Record("metric", (0, 1.5707964), True, _SIMILAR, "williams2021"),
-    split=Split(lambda x, alpha=1.0: _prepare_shape(x, alpha), lambda a, b: _angle(a, b)),
+    split=Split(lambda x, alpha=1.0: _prepare_shape(x, alpha), lambda a, b: _angle(a, b), by_rows),
 )
 def shape_distance(x: Array, y: Array, *, alpha: float = 1.0) -> Array:
     """Angular shape distance in radians, [0, pi/2]: the angle between x and the best rotation of y.

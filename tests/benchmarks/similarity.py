@@ -13,6 +13,7 @@ import peers
 import torch
 from harness import Row, compare
 
+from repgeo import chance
 from repgeo import similarity as sim
 
 
@@ -51,6 +52,21 @@ def grid_rows(mode):
             "PyTorch, double loop": (lambda: peers.double_loop(peers.torch_cka)(tx, ty), 0.25),
             "NumPy, Gram stack": (lambda: peers.numpy_gram_stack(xs, ys), 0.75),
         },
+        mode=mode,
+        rounds=5,
+    )
+
+
+def null_rows(mode):
+    """50 shuffles of a 12 x 12 grid, n=1 000, p=256, float32, beside the grid itself."""
+    xs, ys = ([jnp.asarray(z) for z in layers(12, 1000, 256, seed=seed)] for seed in (0, 1))
+    key = jax.random.key(0)
+    found = chance.calibrated(sim.cka_debiased, xs, ys, key=key, rounds=2)
+    np.testing.assert_allclose(found.score, sim.grid(sim.cka_debiased, xs, ys), atol=1e-5)
+    return compare(
+        "50 permutations of debiased CKA, 12 x 12 layers, n=1 000, p=256, float32",
+        ready(chance.calibrated, sim.cka_debiased, xs, ys, key=key, rounds=50),
+        {"our grid, once": (ready(sim.grid, sim.cka_debiased, xs, ys), 15)},
         mode=mode,
         rounds=5,
     )
@@ -178,7 +194,7 @@ def memory_rows():
     ]
 
 
-ROWS = (grid_rows, pair_rows, svcca_rows, knn_rows, procrustes_rows, import_rows)
+ROWS = (grid_rows, null_rows, pair_rows, svcca_rows, knn_rows, procrustes_rows, import_rows)
 
 
 def main(mode):

@@ -1,11 +1,5 @@
-"""How far a number is from chance, and how far it would move with other samples or seeds.
+"""How far a number would move with other samples or seeds."""
 
-Any measure `(x, y) -> scalar` can be handed in. Where it carries a record (`measure.record`), the record says
-whether it can be traced, on which side it is extreme, and whether duplicated rows are safe; without one it is
-taken for a traceable similarity.
-"""
-from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -15,61 +9,7 @@ import numpy as np
 from jax import Array
 
 from repgeo import checks
-
-Measure = Callable[..., Array]
-
-
-@jax.tree_util.register_dataclass
-@dataclass(frozen=True)
-class Null:
-    """A score beside the scores that unrelated pairs give: `score` (), `null` (rounds,), `p` () and `z` ().
-
-    `p` is the share of pairings, the real one included, that are at least as extreme, so never below
-    1 / (rounds + 1). `z` is the distance from the null's mean in its standard deviations (infinite when the
-    null does not vary and the score differs).
-    """
-
-    score: Array
-    null: Array
-    p: Array
-    z: Array
-
-    def quantile(self, q: float | tuple[float, ...]) -> Array:
-        """Value below which the share `q` of the null lies; an array of them for several `q` in [0, 1]."""
-        return jnp.quantile(self.null, jnp.asarray(q))
-
-
-def permutation_test(measure: Measure, x, y, *, key: Array, rounds: int = 200, alternative: str | None = None,
-                     batch: int = 8, **options: Any) -> Null:
-    """Score of `(x, y)` among its scores after the rows of `y` are shuffled: score, null, p and z.
-
-    x is (n, p), y is (n, q), rows are exchangeable samples; `options` go to the measure. `alternative` says
-    which side counts as extreme: "greater" (the default, and for records of kind "similarity") or "less"
-    (records of kind "distance" or "metric"). The p-value is exact for any sample size (Phipson and Smyth
-    2010: the real pairing counts as one of rounds + 1). All pairings run in one compiled program, `batch` at
-    a time: memory grows with `batch`, time with `rounds`. Give options as keywords rather than in a fresh
-    lambda, which would be compiled anew at each call. A measure whose record says `traceable=False` runs in
-    a loop.
-
-    Raises ValueError as `checks.paired` does, for fewer than 1 round, and when the measure is undefined (NaN)
-    on a shuffled pair. Under a trace an undefined pairing counts against the score.
-
-    >>> x = jax.random.normal(jax.random.key(0), (40, 3))
-    >>> overlap = lambda a, b: jnp.sum((a.T @ b) ** 2)
-    >>> test = permutation_test(overlap, x, x, key=jax.random.key(1), rounds=99)
-    >>> round(float(test.p), 3)
-    0.01
-    """
-    x, y = checks.paired(x, y)
-    rounds = checks.count(rounds, "rounds", low=1, high=1_000_000)
-    kind = _recorded(measure, "kind", "similarity")
-    side = "greater" if kind == "similarity" else "less"
-    side = checks.choice(side if alternative is None else alternative, "alternative", ("greater", "less"))
-    # The real pairing goes through the same program, so that a tie is a tie to the last bit.
-    rows = _shuffles(key, rounds=rounds, n=len(y)).at[0].set(jnp.arange(len(y)))
-    scores = _scores(measure, x, y, rows, both=False, batch=batch, options=options)
-    scores = checks.defined(scores, "the measure is not finite on this pair or on a shuffled one")
-    return _judged(scores, side=side)
+from repgeo.chance.pairings import Measure, bare, recorded, scores, shuffles, whole
 
 
 def jackknife_interval(measure: Measure, x, y, *, key: Array, blocks: int = 20, level: float = 0.95,
@@ -100,8 +40,8 @@ def jackknife_interval(measure: Measure, x, y, *, key: Array, blocks: int = 20, 
     tail = _tail(level)
     blocks = checks.count(blocks, "blocks", low=2, high=len(x), why="every block needs a row")
     rows = _without_blocks(key, n=len(x), blocks=blocks)
-    kept = _scores(measure, x, y, rows, both=True, batch=batch, options=options)
-    centre = _whole(measure, x, y, options)
+    kept = _resampled(measure, x, y, rows, batch, options)
+    centre = whole(measure, x, y, options)
     kept = checks.defined(kept, "the measure is not finite when a block of rows is left out")
     error = kept.std() * np.sqrt(blocks - 1)
     reach = float(t.ppf(1 - tail, blocks - 1)) * error
@@ -133,10 +73,10 @@ def subsample_interval(measure: Measure, x, y, *, key: Array, rounds: int = 200,
     tail, n = _tail(level), len(x)
     rounds = checks.count(rounds, "rounds", low=20, high=1_000_000, why="quantiles need them")
     size = checks.count(n // 2 if size is None else size, "size", low=2, high=n - 1)
-    rows = _shuffles(key, rounds=rounds, n=n)[1:, :size]
-    parts = _scores(measure, x, y, rows, both=True, batch=batch, options=options)
+    rows = shuffles(key, rounds=rounds, n=n)[1:, :size]
+    parts = _resampled(measure, x, y, rows, batch, options)
     parts = checks.defined(parts, "the measure is not finite on a subsample of the rows")
-    centre = _whole(measure, x, y, options)
+    centre = whole(measure, x, y, options)
     scaled = (parts - parts.mean()) * np.sqrt(size / (n - size))
     down, up = jnp.quantile(scaled, jnp.asarray([tail, 1 - tail]))
     return _in_range(measure, options, centre, centre - up, centre - down)
@@ -160,9 +100,9 @@ def bootstrap_interval(measure: Measure, x, y, *, key: Array, rounds: int = 200,
     >>> bool(low < (x * x).mean() < high)
     True
     """
-    name = getattr(_bare(measure), "__name__", "this measure")
+    name = getattr(bare(measure), "__name__", "this measure")
     advice = "use jackknife_interval or subsample_interval, which never repeat a row, or permutation_test"
-    if _recorded(measure, "duplicates_safe", True) is False:
+    if recorded(measure, "duplicates_safe", True) is False:
         raise ValueError(f"measure: {name} compares rows with each other, and a row drawn twice is perfectly "
                          "like its copy: resampled debiased CKA of independent data averages about "
                          f"p / (n + p) instead of 0; {advice}")
@@ -170,9 +110,9 @@ def bootstrap_interval(measure: Measure, x, y, *, key: Array, rounds: int = 200,
     tail = _tail(level)
     rounds = checks.count(rounds, "rounds", low=20, high=1_000_000, why="quantiles need them")
     rows = jax.random.randint(key, (rounds, len(x)), 0, len(x))
-    resampled = _scores(measure, x, y, rows, both=True, batch=batch, options=options)
+    resampled = _resampled(measure, x, y, rows, batch, options)
     resampled = checks.defined(resampled, "the measure is not finite on rows drawn with replacement")
-    centre = _whole(measure, x, y, options)
+    centre = whole(measure, x, y, options)
     low, high = jnp.quantile(resampled, jnp.asarray([tail, 1 - tail]))
     if checks.is_concrete(centre) and not low <= centre <= high:
         raise ValueError(f"measure: {name} is {centre:.3g} on all rows, but its resampled values lie in "
@@ -228,34 +168,8 @@ def proportion_interval(hits: int, trials: int, *, level: float = 0.95) -> tuple
     return float(max(0.0, min(middle - reach, rate))), float(min(1.0, max(middle + reach, rate)))
 
 
-def _scores(measure: Measure, x: Array, y: Array, rows: Array, *, both: bool, batch: int,
-            options: dict) -> Array:
-    """The measure on y[rows[i]] against x, or against x[rows[i]] with `both`: (len(rows),)."""
-    batch = checks.count(batch, "batch", low=1, high=1_000_000)
-    measure, options = _plain(measure, options)
-    if not _recorded(measure, "traceable", True):
-        pairs = ((x[r] if both else x, y[r]) for r in rows)
-        return jnp.asarray([float(_one(measure(a, b, **options))) for a, b in pairs])
-    pieces = -(-len(rows) // batch)
-    batch = -(-len(rows) // pieces)  # evened out, so that the fewest rows are added to fill the last batch
-    filled = jnp.concatenate([rows, jnp.broadcast_to(rows[:1], (pieces * batch - len(rows), rows.shape[1]))])
-    filled = filled.reshape(pieces, batch, -1)
-    static = _static(options)
-    return _mapped(x, y, filled, measure=measure, options=static, both=both)[: len(rows)]
-
-
-@partial(jax.jit, static_argnames=("measure", "options", "both"))
-def _mapped(x: Array, y: Array, rows: Array, *, measure: Measure, options: tuple, both: bool) -> Array:
-    def one(r):
-        return _one(measure(x[r] if both else x, y[r], **dict(options)))
-
-    return jax.lax.map(jax.vmap(one), rows).reshape(-1)
-
-
-@partial(jax.jit, static_argnames=("rounds", "n"))
-def _shuffles(key: Array, *, rounds: int, n: int) -> Array:
-    """One more shuffle of range(n) than `rounds`: (rounds + 1, n)."""
-    return jax.vmap(lambda k: jax.random.permutation(k, n))(jax.random.split(key, rounds + 1))
+def _resampled(measure: Measure, x: Array, y: Array, rows: Array, batch: int, options: dict) -> Array:
+    return scores(measure, [x], [y], rows, both=True, batch=batch, options=options)[:, 0, 0]
 
 
 @partial(jax.jit, static_argnames=("n", "blocks"))
@@ -264,52 +178,6 @@ def _without_blocks(key: Array, *, n: int, blocks: int) -> Array:
     dealt = jax.random.permutation(key, n)[: n // blocks * blocks].reshape(blocks, -1)
     others = (np.arange(blocks)[:, None] + np.arange(1, blocks)) % blocks  # row i: every block but i
     return dealt[others].reshape(blocks, -1)
-
-
-@partial(jax.jit, static_argnames="side")
-def _judged(scores: Array, *, side: str) -> Null:
-    score, null = scores[0], scores[1:]
-    beaten = null < score if side == "greater" else null > score  # NaN beats no one: it counts against us
-    p = (1 + jnp.sum(~beaten)) / len(scores)
-    gap = score - null.mean()
-    return Null(score, null, p, jnp.where(gap == 0, 0.0, gap / null.std()))
-
-
-def _whole(measure: Measure, x: Array, y: Array, options: dict) -> Array:
-    value = _one(measure(x, y, **options))
-    value = jnp.asarray(value if _recorded(measure, "traceable", True) else float(value))
-    return checks.defined(value, "the measure is not finite on these rows")
-
-
-def _one(value: Any) -> Any:
-    if getattr(value, "shape", ()) != ():
-        raise ValueError(f"measure: expected one number for a pair, got shape {value.shape}: wrap it, say in a mean")
-    return value
-
-
-def _plain(measure: Measure, options: dict) -> tuple[Measure, dict]:
-    """A partial's function and all its options: equal partials then share one compiled program."""
-    while isinstance(measure, partial) and not measure.args:
-        measure, options = measure.func, measure.keywords | options
-    return measure, options
-
-
-def _bare(measure: Measure) -> Measure:
-    while isinstance(measure, partial):
-        measure = measure.func
-    return measure
-
-
-def _recorded(measure: Measure, field: str, otherwise: Any) -> Any:
-    return getattr(getattr(_bare(measure), "record", None), field, otherwise)
-
-
-def _static(options: dict) -> tuple:
-    try:
-        hash(pairs := tuple(sorted(options.items())))
-    except TypeError:
-        raise TypeError(f"options: expected plain numbers and words for the measure, got {options}") from None
-    return pairs
 
 
 def _tail(level: float) -> float:
@@ -321,5 +189,5 @@ def _tail(level: float) -> float:
 def _in_range(measure: Measure, options: dict, centre: Array, low: Array, high: Array) -> tuple[Array, Array]:
     """The interval cut at the measure's range, which its record gives for default options only."""
     default = not (options or isinstance(measure, partial))
-    floor, ceiling = (default and _recorded(measure, "range", None)) or (-np.inf, np.inf)
+    floor, ceiling = (default and recorded(measure, "range", None)) or (-np.inf, np.inf)
     return jnp.minimum(jnp.maximum(low, floor), centre), jnp.maximum(jnp.minimum(high, ceiling), centre)
