@@ -45,8 +45,8 @@ class Moments:
         share = other.n / n
         dx = (other.mean_x - self.mean_x) + (other.rest_x - self.rest_x)
         dy = (other.mean_y - self.mean_y) + (other.rest_y - self.rest_y)
-        mean_x, rest_x = _exact_sum(self.mean_x, self.rest_x + dx * share)
-        mean_y, rest_y = _exact_sum(self.mean_y, self.rest_y + dy * share)
+        mean_x, rest_x = exact_sum(self.mean_x, self.rest_x + dx * share)
+        mean_y, rest_y = exact_sum(self.mean_y, self.rest_y + dy * share)
         weight = self.n * share
         return Moments(
             n,
@@ -122,12 +122,12 @@ def spread(m: Moments) -> Moments:
 
 @jax.jit
 def _moments(x, y):
-    (mean_x, rest_x), (mean_y, rest_y) = (_exact_sum(a[0], (a - a[:1]).mean(0)) for a in (x, y))
+    (mean_x, rest_x), (mean_y, rest_y) = (exact_sum(a[0], (a - a[:1]).mean(0)) for a in (x, y))
     n = jnp.asarray(len(x), x.dtype)
     return Moments(n, mean_x, mean_y, rest_x, rest_y, *linalg.scatter(x, y))
 
 
-def _exact_sum(a: Array, b: Array) -> tuple[Array, Array]:
+def exact_sum(a: Array, b: Array) -> tuple[Array, Array]:
     """The sum a + b as it is rounded, and what rounding left out (Knuth's two-sum)."""
     total = a + b
     from_b = total - a

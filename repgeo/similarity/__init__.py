@@ -35,6 +35,13 @@ from repgeo.similarity.shape import nbs as nbs
 from repgeo.similarity.shape import procrustes as procrustes
 from repgeo.similarity.shape import procrustes_from as procrustes_from
 from repgeo.similarity.shape import shape_distance as shape_distance
+from repgeo.similarity.streams import MinibatchGrid as MinibatchGrid
+from repgeo.similarity.streams import cka_debiased_from as cka_debiased_from
+from repgeo.similarity.streams import cka_minibatch as cka_minibatch
+from repgeo.similarity.streams import cka_minibatch_from as cka_minibatch_from
+from repgeo.similarity.streams import cka_minibatch_grid as cka_minibatch_grid
+from repgeo.similarity.streams import hsic_unbiased_from as hsic_unbiased_from
+from repgeo.similarity.streams import minibatch_grid as minibatch_grid
 from repgeo.similarity.units import match_units as match_units
 from repgeo.similarity.units import soft_match as soft_match
 from repgeo.similarity.units import sparse_predict_units as sparse_predict_units
