@@ -45,8 +45,8 @@ def merge_features(params: dict, net: Net, *, threshold: float) -> Merged:
     the paper); in every round each such layer merges one pair. Copies of a unit that share its outgoing weights
     equally are at distance 0, however many: merging them leaves the function as it is.
 
-    The widths left are the `complexity`. O(p^2 d) a merge of p units with d weights: under a second for the networks
-    of `nets`. Raises TypeError for traced parameters, ValueError for parameters of another network or not finite, and
+    The widths left are the `complexity`. O(p^2 d) a merge of p units with d weights: a second or two for a network of
+    `nets`. Raises TypeError for traced parameters, ValueError for parameters of another network or not finite, and
     for `threshold` outside [0, 1]. Source: Chen, Zhou and Yan 2023; their code adds up what is read and averages what
     is written, to a ReLU the same, compares these as they are, and takes the largest distance of the moment.
 

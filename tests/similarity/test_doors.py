@@ -46,6 +46,7 @@ PAIRED = {m.__name__: m for m in sim.MEASURES} | {
     "rsa_cosine_kendall": partial(sim.rsa, distance="cosine", correlation="kendall"),
     "cca": sim.cca,
     "unit_correlations": sim.unit_correlations,
+    "sparse_predict_units": lambda x, y: sim.sparse_predict_units(x, y, penalty=0.1).weights,
     "moments": moments,
     "cka_from": streamed(sim.cka_from),
     "cca_from": streamed(sim.cca_from),
@@ -234,6 +235,7 @@ SCALE_FREE = [
     "rsa_euclidean_pearson", "rsa_cosine_kendall", "distance_correlation", "distance_correlation_unbiased",
     "mutual_knn", "knn_jaccard", "mutual_knn_euclidean", "mutual_knn_inner", "match_units", "soft_match", "cca",
     "unit_correlations", "knn", "cknna", "cknna_inner", "cknna_unbiased", "cycle_knn", "cycle_knn_euclidean",
+    "sparse_predict_units",
 ]  # fmt: skip
 
 
@@ -293,6 +295,7 @@ WRONG_OPTIONS = [
     (sim.cka_rbf, "bandwidth", [0, -1, np.nan, np.inf], ["wide", None, [0.4], 1j]),
     (sim.svcca, "threshold", [0, -0.1, 1.01, np.nan], ["high", None, [0.9, 0.8]]),
     (sim.svcca, "on", ["values", "", None], []),
+    (sim.sparse_predict_units, "penalty", [0, -0.1, np.nan, np.inf], ["none", None, np.ones(2)]),
     (sim.gulp, "ridge", [-1e-3, np.nan, np.inf], ["none", None, np.ones(2)]),
     (sim.shape_distance, "alpha", [-0.1, 1.1, np.nan], ["one", None, (0.5,)]),
     (sim.rsa, "distance", ["manhattan", None], []),
