@@ -4,6 +4,7 @@ Are two networks the same? `repgeo.similarity` (its measures are also here, as `
 How many directions are in use? `repgeo.spectrum` (`repgeo.rankme` and so on).
 Is the number more than luck? `repgeo.chance`.
 What does a stream, or a set of shards, keep? `repgeo.moments`.
+What is a sample and what a feature of a convolution or of tokens? `repgeo.views`.
 How many features does a layer of a network need? `repgeo.merging`.
 What can be read here offline? `repgeo.datasets`, `repgeo.worlds`, `repgeo.nets`.
 What does a paper claim, and does it hold? `repgeo.claims`, `repgeo.papers`.
