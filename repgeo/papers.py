@@ -164,6 +164,21 @@ _LIST = (
         "2305.06329",
     ),
     Paper(
+        "klabunde2024",
+        (
+            "Max Klabunde",
+            "Tassilo Wald",
+            "Tobias Schumacher",
+            "Klaus Maier-Hein",
+            "Markus Strohmaier",
+            "Florian Lemmerich",
+        ),
+        2024,
+        "ReSi: A Comprehensive Benchmark for Representational Similarity Measures",
+        "2408.00531",
+        "ICLR 2025",
+    ),
+    Paper(
         "kornblith2019",
         ("Simon Kornblith", "Mohammad Norouzi", "Honglak Lee", "Geoffrey Hinton"),
         2019,

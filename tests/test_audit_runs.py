@@ -66,7 +66,7 @@ def test_shifts_are_uniform_and_lose_only_what_leaves_the_picture():
     where = moved.mean(0)
     assert where[2:7, 2:7] == pytest.approx(np.full((5, 5), 1 / 25), abs=0.015)
     assert where.sum() == pytest.approx(1) and where[2:7, 2:7].sum() == pytest.approx(1)
-    far = np.asarray(worlds.shifted(KEY, -jnp.ones((50, 4, 4)).at[:, 0, 0].set(3.0), reach=3))
+    far = np.asarray(worlds.shifted(KEY, jnp.full((50, 4, 4), -1.0).at[:, 0, 0].set(3.0), reach=3))
     assert set(np.unique(far)) <= {-1.0, 3.0}
 
 
