@@ -33,6 +33,17 @@ def test_lists_are_matrices():
     np.testing.assert_array_equal(checks.matrix(X.tolist()), X)
 
 
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("shape", [(2, 1), (60, 60), (800, 27), (5000, 1), (2, 5000), (300, 300)])
+def test_one_bad_value_is_found_in_a_matrix_of_any_size(shape, bad):
+    a = np.arange(np.prod(shape), dtype=np.float32).reshape(shape)
+    for place in (0, a.size // 3, a.size - 1):
+        spoilt = a.copy()
+        spoilt.flat[place] = bad
+        with pytest.raises(ValueError, match=f"1 NaN or inf .* row {place // shape[1]}, column {place % shape[1]}"):
+            checks.matrix(spoilt)
+
+
 def test_a_jax_array_of_the_right_dtype_is_not_copied():
     a = jnp.asarray(X, jnp.float32)
     assert checks.matrix(a) is a or checks.matrix(a).unsafe_buffer_pointer() == a.unsafe_buffer_pointer()
