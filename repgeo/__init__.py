@@ -11,6 +11,8 @@ What does a paper claim, and does it hold? `repgeo.claims`, `repgeo.papers`.
 """
 
 from repgeo import similarity as similarity
+from repgeo.debiased_moments import DebiasedMoments as DebiasedMoments
+from repgeo.debiased_moments import debiased_moments as debiased_moments
 from repgeo.moments import Moments as Moments
 from repgeo.moments import moments as moments
 from repgeo.moments import moments_by_blocks as moments_by_blocks
@@ -19,6 +21,7 @@ from repgeo.similarity import cca as cca
 from repgeo.similarity import cca_from as cca_from
 from repgeo.similarity import cka as cka
 from repgeo.similarity import cka_debiased as cka_debiased
+from repgeo.similarity import cka_debiased_from as cka_debiased_from
 from repgeo.similarity import cka_deconfounded as cka_deconfounded
 from repgeo.similarity import cka_from as cka_from
 from repgeo.similarity import cka_rbf as cka_rbf

@@ -134,7 +134,7 @@ def unbiased_products(m: DebiasedMoments) -> tuple[Array, Array, Array]:
         raise TypeError(f"m: expected DebiasedMoments, as `debiased_moments(x, y)` returns; got {type(m).__name__}")
     if m.zz.head.ndim != 2:
         raise ValueError(f"m: expected the sums of one sample; got a batch, with zz of shape {m.zz.head.shape}")
-    if checks.is_concrete(m.n):
+    if all(map(checks.is_concrete, jax.tree.leaves(m))):
         if m.n < 4:
             raise ValueError(f"m: expected at least 4 samples (rows) altogether; got n = {m.n:.0f}")
         for name in ("mean", "zz", "cz", "cc"):
@@ -155,7 +155,9 @@ def _unbiased(m):
     small = _ratio(jnp.full_like(m.n, 2), m.n - 2) * m.cc  # n / (n - 2) is 1 and this: the 1 rounds nothing
     last = _ratio(jnp.ones_like(m.n), (m.n - 1) * (m.n - 2)) * (t[:, None] * t[None])
     values = (whole + m.cc.times(-1) + small.times(-1) + last).rounded()
-    return values[0, 0], values[0, 1], values[1, 1]
+    noise = 16 * jnp.finfo(values.dtype).eps * m.cc.head  # a self-term below is 0: all rows but one are equal
+    xx, yy = (jnp.where(values[i, i] > noise[i, i], values[i, i], 0) for i in (0, 1))
+    return xx, values[0, 1], yy
 
 
 @jax.jit

@@ -92,7 +92,7 @@ def cka_minibatch_from(g: MinibatchGrid) -> Array:
     >>> a, b = jax.random.normal(jax.random.key(0), (2, 64, 300))
     >>> total = minibatch_grid([a[:32], b[:32]]) + minibatch_grid([a[32:], b[32:]])
     >>> [f"{value:.2f}" for value in cka_minibatch_from(total)[0]]
-    ['1.00', '0.00']
+    ['1.00', '0.05']
     """
     if not isinstance(g, MinibatchGrid):
         raise TypeError(f"g: expected MinibatchGrid, as `minibatch_grid(xs, ys)` returns; got {type(g).__name__}")
@@ -114,7 +114,7 @@ def cka_minibatch(batches: Iterable[tuple[Array, Array]]) -> Array:
     >>> x, y = jax.random.normal(jax.random.key(0), (2, 130, 500))
     >>> pairs = ((x[i : i + 64], x[i : i + 64] + y[i : i + 64]) for i in range(0, 130, 64))
     >>> print(f"{cka_minibatch(pairs):.2f}")
-    0.50
+    0.52
     """
     pairs = (([x], [y]) for x, y in _pairs(batches))
     value = cka_minibatch_from(_total(pairs))[0, 0]

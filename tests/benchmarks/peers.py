@@ -47,6 +47,28 @@ def platonic_unbiased_cka(x, y):
     return hsic(k, m) / ((hsic(k, k) * hsic(m, m)).sqrt() + 1e-6)
 
 
+def model_compare_update(xs, ys):
+    """PyTorch-Model-Compare: three unbiased HSICs for every pair of layers, each with an n^3 product."""
+    import torch
+
+    def hsic(k, m):
+        n = len(k)
+        ones = torch.ones(n, 1)
+        sums = (ones.T @ k @ ones @ ones.T @ m @ ones).item() / ((n - 1) * (n - 2))
+        rows = 2 * (ones.T @ k @ m @ ones).item() / (n - 2)
+        return (torch.trace(k @ m).item() + sums - rows) / (n * (n - 3))
+
+    found = torch.zeros(3, len(xs), len(ys))
+    for i, x in enumerate(xs):
+        k = (x @ x.T).fill_diagonal_(0)
+        found[0, i] += hsic(k, k)
+        for j, y in enumerate(ys):
+            m = (y @ y.T).fill_diagonal_(0)
+            found[1, i, j] += hsic(k, m)
+            found[2, i, j] += hsic(m, m)
+    return found
+
+
 def netrep_cka(x, y):
     """netrep's form: the cosine of centred n x n Gram matrices."""
     x, y = x - x.mean(0), y - y.mean(0)
