@@ -15,7 +15,7 @@ from repgeo import checks, linalg
 from repgeo.moments import Moments, moments_by_blocks, spread
 from repgeo.similarity.record import Gram, Record, Split, invariant, measure
 
-_TILE_BYTES = 11 * 2**20  # of one Gram tile a layer, all layers together: large tiles are fast, and memory stays flat
+_TILE_BYTES = 3 * 2**20  # of one Gram tile a layer, all layers together: fine tiles compute little twice
 
 _LARGE_BYTES = 2**27  # of NumPy inputs: above, `cka` reads them in blocks rather than copy them whole
 
