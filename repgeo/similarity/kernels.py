@@ -291,10 +291,11 @@ def _from_products(xx, xy, yy):
     return jnp.where(good, (kl / kk) * (kl / ll), jnp.nan)
 
 
-@jax.jit
-def _gram_products(layers):
+@partial(jax.jit, static_argnames="hollow")
+def _gram_products(layers, hollow=False):
     """<K_i, K_j> of the centred linear Gram matrices of all layers, from tiles on and above the diagonal.
 
+    `hollow` sets the diagonals of the Gram matrices to 0.
     One tile of every layer is in memory at a time; the products of all pairs of layers are one matrix product.
     """
     n = len(layers[0])
@@ -315,8 +316,12 @@ def _gram_products(layers):
     def step(total, tile):
         i, j, w = tile
         pairs = zip(layers, means, strict=True)
-        grams = jnp.stack([linalg.matmul(block(z, m, i), block(z, m, j).T).reshape(-1) for z, m in pairs])
-        return total + w * linalg.matmul(grams, grams.T), None
+        grams = [linalg.matmul(block(z, m, i), block(z, m, j).T) for z, m in pairs]
+        if hollow:
+            kept = (i != j) | ~jnp.eye(size, dtype=bool)
+            grams = [jnp.where(kept, gram, 0) for gram in grams]
+        rows = jnp.stack([gram.reshape(-1) for gram in grams])
+        return total + w * linalg.matmul(rows, rows.T), None
 
     start = jnp.zeros((len(layers), len(layers)), layers[0].dtype)
     return lax.scan(step, start, (rows, columns, weight))[0]
@@ -327,8 +332,8 @@ def _debiased_gram_products(layers):
     n = len(layers[0])
     norms = jnp.stack([jnp.sum(linalg.center(z) ** 2, 1) for z in layers])
     traces = norms.sum(1)
-    total = _gram_products(layers)
-    return total - n / (n - 2) * linalg.matmul(norms, norms.T) + traces[:, None] * traces[None] / ((n - 1) * (n - 2))
+    total = _gram_products(layers, hollow=True)  # with the diagonal it would be a small difference where p >> n
+    return total - 2 / (n - 2) * linalg.matmul(norms, norms.T) + traces[:, None] * traces[None] / ((n - 1) * (n - 2))
 
 
 def _normalised(products):

@@ -8,9 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from repgeo import checks, linalg
+from repgeo import checks
 from repgeo.debiased_moments import DebiasedMoments, unbiased_products
-from repgeo.similarity.kernels import _NOT_POSITIVE, _OVERFLOW, _SCALE, _align, u_center
+from repgeo.similarity.kernels import _NOT_POSITIVE, _OVERFLOW, _SCALE, _align, _debiased_gram_products
 
 _AT_LEAST = 4  # rows that an unbiased HSIC needs
 
@@ -51,7 +51,7 @@ def hsic_unbiased_from(m: DebiasedMoments) -> Array:
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class MinibatchGrid:
-    """Sums over mini-batches of inner products of U-centred Gram matrices, that is of n (n - 3) unbiased HSIC.
+    """Sums over mini-batches of n (n - 3) unbiased HSIC, the inner products of U-centred Gram matrices.
 
     cross (l1, l2): layer i of one network with layer j of the other; self_x (l1,), self_y (l2,): each with itself.
     Batches add up with `+`.
@@ -72,10 +72,10 @@ class MinibatchGrid:
 def minibatch_grid(xs: Sequence[Array], ys: Sequence[Array] | None = None) -> MinibatchGrid:
     """Sums of one mini-batch for the mini-batch CKA of all layers `xs` with all layers `ys` (default: `xs` again).
 
-    Layers are matrices (n, p) of the same n >= 4 rows; widths may differ. Every layer gives one U-centred Gram matrix,
-    a row of n^2 numbers, and all pairs are one matrix product: O((l1 + l2) n^2 p + l1 l2 n^2), compiled once per set of
-    shapes. Raises as `checks.matrix`, naming the layer; ValueError without layers or for unequal numbers of rows.
-    Source: Nguyen et al. 2021, eqs. 2-4; U-centring of Szekely & Rizzo 2014.
+    Layers are matrices (n, p) of the same n >= 4 rows; widths may differ. Every layer gives one Gram matrix,
+    a row of n^2 numbers, and all pairs are one matrix product: O((l1 + l2) n^2 p + (l1 + l2)^2 n^2), compiled once per
+    set of shapes. Raises as `checks.matrix`, naming the layer; ValueError without layers or for unequal n.
+    Source: Nguyen et al. 2021, eqs. 2-4.
 
     >>> import jax
     >>> a, b = jax.random.normal(jax.random.key(0), (2, 64, 300))
@@ -207,13 +207,9 @@ def _grid_of(xs, ys):
 
 @jax.jit
 def _gram_sums(xs, ys):
-    def rows(layers):
-        grams = (linalg.matmul(z, z.T) for z in map(linalg.center, layers))
-        return jnp.stack([u_center(gram).reshape(-1) for gram in grams])
-
-    a = rows(xs)
-    b = a if ys is None else rows(ys)
-    cross = linalg.matmul(a, b.T)
+    products = _debiased_gram_products(xs if ys is None else [*xs, *ys])
+    alone = jnp.diagonal(products)
     if ys is None:
-        return MinibatchGrid(cross, jnp.diagonal(cross), jnp.diagonal(cross))
-    return MinibatchGrid(cross, jnp.sum(a * a, 1), jnp.sum(b * b, 1))
+        return MinibatchGrid(products, alone, alone)
+    l1 = len(xs)
+    return MinibatchGrid(products[:l1, l1:], alone[:l1], alone[l1:])
