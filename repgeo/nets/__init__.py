@@ -17,6 +17,16 @@ from repgeo.nets.forward import calibrate as calibrate
 from repgeo.nets.forward import init as init
 from repgeo.nets.forward import prepare as prepare
 from repgeo.nets.forward import resume as resume
+from repgeo.nets.joint_embedding import Augment as Augment
+from repgeo.nets.joint_embedding import JointNet as JointNet
+from repgeo.nets.joint_embedding import JointRun as JointRun
+from repgeo.nets.joint_embedding import augmented as augmented
+from repgeo.nets.joint_embedding import embed as embed
+from repgeo.nets.joint_embedding import init_joint as init_joint
+from repgeo.nets.joint_embedding import train_joint as train_joint
+from repgeo.nets.joint_losses import barlow_twins_loss as barlow_twins_loss
+from repgeo.nets.joint_losses import simclr_loss as simclr_loss
+from repgeo.nets.joint_losses import vicreg_loss as vicreg_loss
 from repgeo.nets.stored import pack as pack
 from repgeo.nets.stored import saved as saved
 from repgeo.nets.stored import unpack as unpack
