@@ -18,12 +18,42 @@ class Paper:
 
 _LIST = (
     Paper(
+        "agrawal2022",
+        ("Kumar Krishna Agrawal", "Arnab Kumar Mondal", "Arna Ghosh", "Blake A. Richards"),
+        2022,
+        "α-ReQ: Assessing Representation Quality in Self-Supervised Learning by measuring eigenspectrum decay",
+        venue="NeurIPS 2022",
+    ),
+    Paper(
+        "arora2016",
+        ("Sanjeev Arora", "Yuanzhi Li", "Yingyu Liang", "Tengyu Ma", "Andrej Risteski"),
+        2016,
+        "A Latent Variable Model Approach to PMI-based Word Embeddings",
+        "1502.03520",
+        "TACL 2016",
+    ),
+    Paper(
         "boixadsera2022",
         ("Enric Boix-Adserà", "Hannah Lawrence", "George Stepaniants", "Philippe Rigollet"),
         2022,
         "GULP: a prediction-based metric between representations",
         "2210.06545",
         "NeurIPS 2022",
+    ),
+    Paper(
+        "candes2009",
+        ("Emmanuel J. Candès", "Benjamin Recht"),
+        2009,
+        "Exact Matrix Completion via Convex Optimization",
+        "0805.4471",
+        "Foundations of Computational Mathematics",
+    ),
+    Paper(
+        "chen2010",
+        ("Song Xi Chen", "Li-Xin Zhang", "Ping-Shou Zhong"),
+        2010,
+        "Tests for High-Dimensional Covariance Matrices",
+        venue="Journal of the American Statistical Association",
     ),
     Paper(
         "chen2023",
@@ -48,6 +78,21 @@ _LIST = (
         "Deconfounded Representation Similarity for Comparison of Neural Networks",
         "2202.00095",
         "NeurIPS 2022",
+    ),
+    Paper(
+        "darabi2025",
+        (
+            "Nastaran Darabi",
+            "Devashri Naik",
+            "Sina Tayebati",
+            "Dinithi Jayasuriya",
+            "Ranganath Krishnan",
+            "Amit Ranjan Trivedi",
+        ),
+        2025,
+        "EigenShield: Causal Subspace Filtering via Random Matrix Theory for Adversarially Robust Vision-Language "
+        "Models",
+        "2502.14976",
     ),
     Paper(
         "davari2022",
@@ -96,6 +141,14 @@ _LIST = (
         venue="Journal of Statistical Software",
     ),
     Paper(
+        "friedman2023",
+        ("Dan Friedman", "Adji Bousso Dieng"),
+        2023,
+        "The Vendi Score: A Diversity Evaluation Metric for Machine Learning",
+        "2210.02410",
+        "TMLR 2023",
+    ),
+    Paper(
         "gao2017",
         (
             "Peiran Gao",
@@ -117,6 +170,14 @@ _LIST = (
         "RankMe: Assessing the Downstream Performance of Pretrained Self-Supervised Representations by Their Rank",
         "2210.02885",
         "ICML 2023",
+    ),
+    Paper(
+        "gavish2014",
+        ("Matan Gavish", "David L. Donoho"),
+        2014,
+        "The Optimal Hard Threshold for Singular Values is 4/√3",
+        "1305.5870",
+        "IEEE Transactions on Information Theory",
     ),
     Paper(
         "gretton2005",
@@ -141,12 +202,41 @@ _LIST = (
         "UniReps workshop 2023",
     ),
     Paper(
+        "he2022",
+        ("Bobby He", "Mete Ozay"),
+        2022,
+        "Exploring the Gap between Collapsed & Whitened Features in Self-Supervised Learning",
+        venue="ICML 2022",
+    ),
+    Paper(
+        "hill1975",
+        ("Bruce M. Hill",),
+        1975,
+        "A Simple General Approach to Inference About the Tail of a Distribution",
+        venue="Annals of Statistics",
+    ),
+    Paper(
+        "hu2025",
+        ("Yuanzhe Hu", "Kinshuk Goel", "Vlad Killiakov", "Yaoqing Yang"),
+        2025,
+        "Eigenspectrum Analysis of Neural Networks without Aspect Ratio Bias",
+        "2506.06280",
+        "ICML 2025",
+    ),
+    Paper(
         "huh2024",
         ("Minyoung Huh", "Brian Cheung", "Tongzhou Wang", "Phillip Isola"),
         2024,
         "The Platonic Representation Hypothesis",
         "2405.07987",
         "ICML 2024",
+    ),
+    Paper(
+        "johnstone2001",
+        ("Iain M. Johnstone",),
+        2001,
+        "On the distribution of the largest eigenvalue in principal components analysis",
+        venue="Annals of Statistics",
     ),
     Paper(
         "khosla2024",
@@ -202,6 +292,13 @@ _LIST = (
         "ICLR 2016",
     ),
     Paper(
+        "marchenko1967",
+        ("Vladimir A. Marchenko", "Leonid A. Pastur"),
+        1967,
+        "Distribution of eigenvalues for some sets of random matrices",
+        venue="Mathematics of the USSR-Sbornik",
+    ),
+    Paper(
         "may2019",
         ("Avner May", "Jian Zhang", "Tri Dao", "Christopher Ré"),
         2019,
@@ -218,6 +315,14 @@ _LIST = (
         "NeurIPS 2018",
     ),
     Paper(
+        "mu2018",
+        ("Jiaqi Mu", "Pramod Viswanath"),
+        2018,
+        "All-but-the-Top: Simple and Effective Postprocessing for Word Representations",
+        "1702.01417",
+        "ICLR 2018",
+    ),
+    Paper(
         "murphy2024",
         ("Alex Murphy", "Joel Zylberberg", "Alona Fyshe"),
         2024,
@@ -232,6 +337,14 @@ _LIST = (
         "with Width and Depth",
         "2010.15327",
         "ICLR 2021",
+    ),
+    Paper(
+        "pasarkar2023",
+        ("Amey P. Pasarkar", "Adji Bousso Dieng"),
+        2023,
+        "Cousins Of The Vendi Score: A Family Of Similarity-Based Diversity Metrics For Science And Machine Learning",
+        "2310.12952",
+        "AISTATS 2024",
     ),
     Paper(
         "pennington2014",
@@ -262,6 +375,22 @@ _LIST = (
         2007,
         "Sampling from large matrices: An approach through geometric functional analysis",
         venue="Journal of the ACM 54(4)",
+    ),
+    Paper(
+        "rudman2022",
+        ("William Rudman", "Nate Gillman", "Taylor Rayne", "Carsten Eickhoff"),
+        2022,
+        "IsoScore: Measuring the Uniformity of Embedding Space Utilization",
+        "2108.07344",
+        "Findings of ACL 2022",
+    ),
+    Paper(
+        "rudman2024",
+        ("William Rudman", "Carsten Eickhoff"),
+        2024,
+        "Stable Anisotropic Regularization",
+        "2305.19358",
+        "ICLR 2024",
     ),
     Paper(
         "shen2022",
@@ -308,6 +437,23 @@ _LIST = (
         "2003.11498",
     ),
     Paper(
+        "thilak2023",
+        (
+            "Vimal Thilak",
+            "Chen Huang",
+            "Omid Saremi",
+            "Laurent Dinh",
+            "Hanlin Goh",
+            "Preetum Nakkiran",
+            "Joshua M. Susskind",
+            "Etai Littwin",
+        ),
+        2023,
+        "LiDAR: Sensing Linear Probing Performance in Joint Embedding SSL Architectures",
+        "2312.04000",
+        "ICLR 2024",
+    ),
+    Paper(
         "tsitsulin2020",
         (
             "Anton Tsitsulin",
@@ -324,6 +470,21 @@ _LIST = (
         "ICLR 2020",
     ),
     Paper(
+        "tsitsulin2023",
+        ("Anton Tsitsulin", "Marina Munkhoeva", "Bryan Perozzi"),
+        2023,
+        "Unsupervised Embedding Quality Evaluation",
+        "2305.16562",
+    ),
+    Paper(
+        "wang2020",
+        ("Tongzhou Wang", "Phillip Isola"),
+        2020,
+        "Understanding Contrastive Representation Learning through Alignment and Uniformity on the Hypersphere",
+        "2005.10242",
+        "ICML 2020",
+    ),
+    Paper(
         "williams2021",
         ("Alex H. Williams", "Erin Kunz", "Simon Kornblith", "Scott W. Linderman"),
         2021,
@@ -337,6 +498,29 @@ _LIST = (
         2017,
         "Fashion-MNIST: a Novel Image Dataset for Benchmarking Machine Learning Algorithms",
         "1708.07747",
+    ),
+    Paper(
+        "yu2020",
+        ("Yaodong Yu", "Kwan Ho Ryan Chan", "Chong You", "Chaobing Song", "Yi Ma"),
+        2020,
+        "Learning Diverse and Discriminative Representations via the Principle of Maximal Coding Rate Reduction",
+        "2006.08558",
+        "NeurIPS 2020",
+    ),
+    Paper(
+        "zhou2023",
+        (
+            "Yefan Zhou",
+            "Tianyu Pang",
+            "Keqin Liu",
+            "Charles H. Martin",
+            "Michael W. Mahoney",
+            "Yaoqing Yang",
+        ),
+        2023,
+        "Temperature Balancing, Layer-wise Weight Analysis, and Neural Network Training",
+        "2312.00359",
+        "NeurIPS 2023",
     ),
 )
 PAPERS: dict[str, Paper] = {paper.key: paper for paper in _LIST}

@@ -1,0 +1,123 @@
+"""The spectrum of an embedding matrix, computed once, which says what it is of.
+
+A spectrum of an embedding matrix exists in two forms, of the matrix as it is and of the matrix minus its column
+means, and the number of directions differs between them by any factor when the mean is large. So `spectrum` has no
+default, and a measure that is handed a matrix takes the form in which its source defines it.
+"""
+
+from dataclasses import dataclass, field
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from repgeo import checks, linalg
+from repgeo.moments import Moments, spread
+from repgeo.neighbors import nonzero_rows
+
+ALL_ZERO = "every singular value is 0, so no direction is in use"
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Spectrum:
+    """Singular values of a matrix, descending, and what they are of; a pytree, so it vmaps.
+
+    values (r,) with r <= p, in units of the features: their squares, over n - 1 if centred, are variances. n () rows
+    and p features; centered: whether the column means were subtracted first.
+    """
+
+    values: Array
+    n: Array
+    p: int = field(metadata={"static": True})
+    centered: bool = field(metadata={"static": True})
+
+
+def spectrum(x: Array, *, center: bool) -> Spectrum:
+    """Singular values of x (n, p), of its centred columns with `center=True` and as it is with `center=False`.
+
+    n >= 2; min(n, p) values, as computed: below s[0] max(n, p) eps they are rounding. There is no default because
+    both are in use under the same names of measures, and a mean that is large beside the spread becomes one dominant
+    direction. O(n p min(n, p)). Raises as `checks.matrix`: equal rows are an error only for `center=True`.
+
+    >>> import jax.numpy as jnp
+    >>> x = jnp.array([[3.0, 2.0], [3.0, -2.0]])
+    >>> [[f"{s:.2f}" for s in spectrum(x, center=c).values] for c in (False, True)]
+    [['4.24', '2.83'], ['2.83', '0.00']]
+    """
+    center = _flag(center)
+    x = checks.matrix(x, "x", may_be_constant=not center)
+    return Spectrum(singular_values(x, center), jnp.asarray(len(x), x.dtype), x.shape[1], center)
+
+
+def spectrum_from(m: Moments, *, center: bool) -> Spectrum:
+    """`spectrum` of the x side of accumulated moments, so of a stream or of shards: p values.
+
+    Moments square the condition number: values below s[0] sqrt(p eps) (6e-3 of the largest in float32, 2e-7 in
+    float64, for p = 300) cannot be told from rounding and are 0. Errors as `moments.spread`.
+
+    >>> import jax.numpy as jnp
+    >>> from repgeo.moments import moments
+    >>> x = jnp.array([[3.0, 2.0], [3.0, -2.0]])
+    >>> [f"{s:.2f}" for s in spectrum_from(moments(x, x), center=False).values]
+    ['4.24', '2.83']
+    """
+    center = _flag(center)
+    m = spread(m)
+    return Spectrum(_roots(m, center), m.n, len(m.xx), center)
+
+
+def _flag(center) -> bool:
+    if not isinstance(center, bool | np.bool_):
+        raise TypeError(f"center: expected True or False; got {type(center).__name__} {center!r}")
+    return bool(center)
+
+
+def spectrum_of(x, *, center: bool) -> Spectrum:
+    """`x` if it is a spectrum, else its spectrum in the form that the caller's source defines."""
+    if not isinstance(x, Spectrum):
+        return spectrum(x, center=center)
+    if x.values.ndim != 1:
+        raise ValueError(f"x: expected one spectrum; got a batch, with values of shape {x.values.shape}: use vmap")
+    return x
+
+
+def centred_spectrum_of(x, name: str) -> Spectrum:
+    """`spectrum_of` for a measure that is defined on the centred form alone."""
+    s = spectrum_of(x, center=True)
+    if not s.centered:
+        raise ValueError(f"x: {name} is of a centred spectrum; got an uncentred one: make it with center=True")
+    return s
+
+
+def unit_rows(x: Array, name: str) -> Array:
+    """`x` with rows of length 1; ValueError for a concrete row of zeros, NaN for a traced one."""
+    nonzero_rows(x, name)
+    return _unit_rows(x)
+
+
+@jax.jit
+def _unit_rows(x):
+    x = x / linalg.scale_of(x, axis=1)
+    return x / jnp.linalg.norm(x, axis=1, keepdims=True)
+
+
+@partial(jax.jit, static_argnames="center")
+def singular_values(x: Array, center: bool) -> Array:
+    """The values of `spectrum` without its checks."""
+    return linalg.singular_values(linalg.center(x) if center else x)
+
+
+@partial(jax.jit, static_argnames="center")
+def _roots(m, center):
+    mean = m.mean_x + m.rest_x
+    values, _ = linalg.descending_eigh(m.xx if center else m.xx + m.n * jnp.outer(mean, mean))
+    real = values > values[0] * len(values) * jnp.finfo(values.dtype).eps
+    return linalg.safe_sqrt(jnp.where(real, values, 0))
+
+
+def relative(s: Array) -> Array:
+    """The spectrum over its largest value: sums and squares then neither overflow nor underflow; NaN if all are 0."""
+    return s / jnp.where(s[0] > 0, s[0], jnp.nan)
