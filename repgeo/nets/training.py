@@ -93,7 +93,7 @@ def training_flops(net: Net, *, steps: int, batch: int = 64, until=None) -> int:
     >>> from repgeo.nets import CNN
     >>> whole = training_flops(CNN, steps=600)
     >>> round(training_flops(CNN, steps=600, until=freezing_schedule(CNN, 600)) / whole, 3)
-    0.598
+    0.61
     """
     steps = checks.count(steps, "steps", low=1, high=10**7)
     batch = checks.count(batch, "batch", low=1, high=10**7)
