@@ -3,59 +3,44 @@
 Are two networks the same? `repgeo.similarity` (its measures are also here, as `repgeo.cka` and so on).
 How many directions are in use? `repgeo.spectrum` (`repgeo.rankme` and so on).
 Is the number more than luck? `repgeo.chance`.
-What does a stream, or a set of shards, keep? `repgeo.moments`.
+What does a stream, or a set of shards, keep? `repgeo.moments`, `repgeo.debiased_moments`.
+Which rows lie next to which? `repgeo.neighbors`.
 What is a sample and what a feature of a convolution or of tokens? `repgeo.views`.
 How many features does a layer of a network need? `repgeo.merging`.
 What can be read here offline? `repgeo.datasets`, `repgeo.worlds`, `repgeo.nets`.
 What does a paper claim, and does it hold? `repgeo.claims`, `repgeo.papers`.
+How is it drawn? `repgeo.plots`.
+
+A room is loaded when it is first asked for.
 """
 
-from repgeo import similarity as similarity
-from repgeo.debiased_moments import DebiasedMoments as DebiasedMoments
-from repgeo.debiased_moments import debiased_moments as debiased_moments
-from repgeo.moments import Moments as Moments
-from repgeo.moments import moments as moments
-from repgeo.moments import moments_by_blocks as moments_by_blocks
-from repgeo.neighbors import knn as knn
-from repgeo.similarity import cca as cca
-from repgeo.similarity import cca_from as cca_from
-from repgeo.similarity import cka as cka
-from repgeo.similarity import cka_debiased as cka_debiased
-from repgeo.similarity import cka_debiased_from as cka_debiased_from
-from repgeo.similarity import cka_deconfounded as cka_deconfounded
-from repgeo.similarity import cka_from as cka_from
-from repgeo.similarity import cka_rbf as cka_rbf
-from repgeo.similarity import cknna as cknna
-from repgeo.similarity import cknna_unbiased as cknna_unbiased
-from repgeo.similarity import cycle_knn as cycle_knn
-from repgeo.similarity import distance_correlation as distance_correlation
-from repgeo.similarity import eigenspace_overlap as eigenspace_overlap
-from repgeo.similarity import grid as grid
-from repgeo.similarity import gulp as gulp
-from repgeo.similarity import hsic as hsic
-from repgeo.similarity import hsic_unbiased as hsic_unbiased
-from repgeo.similarity import imd as imd
-from repgeo.similarity import knn_jaccard as knn_jaccard
-from repgeo.similarity import linear_predictivity as linear_predictivity
-from repgeo.similarity import match_units as match_units
-from repgeo.similarity import mean_cca as mean_cca
-from repgeo.similarity import mutual_knn as mutual_knn
-from repgeo.similarity import nbs as nbs
-from repgeo.similarity import procrustes as procrustes
-from repgeo.similarity import procrustes_from as procrustes_from
-from repgeo.similarity import pwcca as pwcca
-from repgeo.similarity import r2_cca as r2_cca
-from repgeo.similarity import rsa as rsa
-from repgeo.similarity import shape_distance as shape_distance
-from repgeo.similarity import soft_match as soft_match
-from repgeo.similarity import sparse_predict_units as sparse_predict_units
-from repgeo.similarity import spectral_match_units as spectral_match_units
-from repgeo.similarity import svcca as svcca
-from repgeo.similarity import svcca_from as svcca_from
-from repgeo.spectrum import Spectrum as Spectrum
-from repgeo.spectrum import effective_rank as effective_rank
-from repgeo.spectrum import participation_ratio as participation_ratio
-from repgeo.spectrum import rankme as rankme
-from repgeo.spectrum import spectrum as spectrum
-from repgeo.spectrum import spectrum_from as spectrum_from
-from repgeo.spectrum import stable_rank as stable_rank
+from importlib import import_module as _import_module
+
+_ROOMS = (
+    "chance claims datasets debiased_moments merging moments neighbors nets papers plots similarity spectrum views "
+    "worlds"
+).split()
+_AT_THE_FRONT = {
+    "debiased_moments": "DebiasedMoments",
+    "moments": "Moments moments_by_blocks",
+    "neighbors": "knn",
+    "similarity": "cca cca_from cka cka_debiased cka_debiased_from cka_deconfounded cka_from cka_rbf cknna "
+    "cknna_unbiased cycle_knn distance_correlation eigenspace_overlap grid gulp hsic hsic_unbiased imd knn_jaccard "
+    "linear_predictivity match_units mean_cca mutual_knn nbs procrustes procrustes_from pwcca r2_cca rsa "
+    "shape_distance soft_match sparse_predict_units spectral_match_units svcca svcca_from",
+    "spectrum": "Spectrum effective_rank isoscore lidar participation_ratio rankme spectrum_from stable_rank",
+}
+_HOME = {name: room for room, names in _AT_THE_FRONT.items() for name in names.split()}
+__all__ = sorted([*_ROOMS, *_HOME])
+
+
+def __getattr__(name):
+    if name in _ROOMS:
+        return _import_module(f"repgeo.{name}")
+    if name in _HOME:
+        return getattr(_import_module(f"repgeo.{_HOME[name]}"), name)
+    raise AttributeError(f"module 'repgeo' has no attribute {name!r}")
+
+
+def __dir__():
+    return __all__

@@ -15,6 +15,7 @@ import yaml
 from packaging.markers import default_environment
 from packaging.requirements import Requirement
 
+import repgeo
 from repgeo.book.headers import refreshed
 from repgeo.book.launch import cache_folder, settings
 
@@ -93,9 +94,29 @@ def test_importing_repgeo_imports_nothing_heavy_besides_jax():
         "torch",
         "pandas",
     ]
-    code = f"import sys, repgeo; print(*[name for name in {heavy} if name in sys.modules])"
+    names = [name for names in repgeo._AT_THE_FRONT.values() for name in names.split()]
+    code = f"import sys, repgeo; [getattr(repgeo, n) for n in {names}]; print(*[n for n in {heavy} if n in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
     assert done.stdout.split() == []
+
+
+def test_a_room_is_loaded_when_it_is_asked_for():
+    code = "import sys, repgeo; repgeo.knn; print('repgeo.neighbors' in sys.modules, 'repgeo.similarity' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert done.stdout.split() == ["True", "False"]
+
+
+@pytest.mark.parametrize("name", repgeo.__all__)
+def test_a_name_at_the_front_is_a_room_or_comes_from_its_room(name):
+    found = getattr(repgeo, name)
+    place = f"repgeo.{repgeo._HOME[name]}" if name in repgeo._HOME else f"repgeo.{name}"
+    assert (found.__module__ if name in repgeo._HOME else found.__name__).startswith(place)
+    assert name in dir(repgeo)
+
+
+def test_a_name_that_repgeo_lacks_is_named():
+    with pytest.raises(AttributeError, match="'repgeo' has no attribute 'ckka'"):
+        _ = repgeo.ckka
 
 
 def test_importing_every_name_of_repgeo_changes_no_setting():
