@@ -1,4 +1,4 @@
-"""Do two representations have the same neighbours? How many they share, and how the nearest of one ranks in the other."""
+"""Do two representations have the same neighbours? How many are shared, and how those of one rank in the other."""
 
 import jax
 import jax.numpy as jnp
