@@ -291,49 +291,56 @@ def _from_products(xx, xy, yy):
     return jnp.where(good, (kl / kk) * (kl / ll), jnp.nan)
 
 
-@partial(jax.jit, static_argnames="hollow")
-def _gram_products(layers, hollow=False):
-    """<K_i, K_j> of the centred linear Gram matrices of all layers, from tiles on and above the diagonal.
-
-    `hollow` sets the diagonals of the Gram matrices to 0.
-    One tile of every layer is in memory at a time; the products of all pairs of layers are one matrix product.
-    """
-    n = len(layers[0])
-    widest = int((_TILE_BYTES / layers[0].dtype.itemsize / len(layers)) ** 0.5)
-    tiles = -(-n // max(widest, 64))
-    size = -(-n // tiles)
-    means = [z[:1] + (z - z[:1]).mean(0, keepdims=True) for z in layers]
-    rows, columns = jnp.triu_indices(tiles)
-    weight = jnp.where(rows == columns, 1, 2).astype(layers[0].dtype)
-
-    def block(z, mean, i):
-        start = jnp.minimum(i * size, n - size)
-        rows = lax.dynamic_slice_in_dim(z, start, size) - mean
-        if tiles * size == n:
-            return rows
-        return jnp.where((start + jnp.arange(size) >= i * size)[:, None], rows, 0)  # the last tile starts early
-
-    def step(total, tile):
-        i, j, w = tile
-        pairs = zip(layers, means, strict=True)
-        grams = [linalg.matmul(block(z, m, i), block(z, m, j).T) for z, m in pairs]
-        if hollow:
-            kept = (i != j) | ~jnp.eye(size, dtype=bool)
-            grams = [jnp.where(kept, gram, 0) for gram in grams]
-        rows = jnp.stack([gram.reshape(-1) for gram in grams])
-        return total + w * linalg.matmul(rows, rows.T), None
-
-    start = jnp.zeros((len(layers), len(layers)), layers[0].dtype)
-    return lax.scan(step, start, (rows, columns, weight))[0]
+@jax.jit
+def _gram_products(layers):
+    """<K_i, K_j> of the centred linear Gram matrices of all layers."""
+    return _products_of_tiles(layers, hollow=False)[0]
 
 
 @jax.jit
 def _debiased_gram_products(layers):
     n = len(layers[0])
-    norms = jnp.stack([jnp.sum(linalg.center(z) ** 2, 1) for z in layers])
+    total, norms = _products_of_tiles(layers, hollow=True)  # with the diagonal: a small difference where p >> n
     traces = norms.sum(1)
-    total = _gram_products(layers, hollow=True)  # with the diagonal it would be a small difference where p >> n
     return total - 2 / (n - 2) * linalg.matmul(norms, norms.T) + traces[:, None] * traces[None] / ((n - 1) * (n - 2))
+
+
+def _products_of_tiles(layers, hollow):
+    """<K_i, K_j> of all pairs of l layers (l, l), with zeros on the diagonals of K if `hollow`; those diagonals (l, n).
+
+    Only tiles on and above the diagonal are computed. One tile of every layer is in memory at a time; the products
+    of all pairs of layers are one matrix product.
+    """
+    n = len(layers[0])
+    widest = int((_TILE_BYTES / layers[0].dtype.itemsize / len(layers)) ** 0.5)
+    tiles = -(-n // max(widest, 64))
+    size = -(-n // tiles)
+    twice = tiles * size - n  # the last tile starts early: so many of its rows belong to the one before
+    means = [z[:1] + (z - z[:1]).mean(0, keepdims=True) for z in layers]
+    rows, columns = np.triu_indices(tiles)
+    weight = jnp.where(rows == columns, 1, 2).astype(layers[0].dtype)
+
+    def block(z, mean, i):
+        start = jnp.minimum(i * size, n - size)
+        rows = lax.dynamic_slice_in_dim(z, start, size) - mean
+        return jnp.where((start + jnp.arange(size) >= i * size)[:, None], rows, 0) if twice else rows
+
+    def step(total, tile):
+        i, j, w = tile
+        pairs = zip(layers, means, strict=True)
+        grams = [linalg.matmul(block(z, m, i), block(z, m, j).T) for z, m in pairs]
+        flat = jnp.stack([gram.reshape(-1) for gram in grams])
+        diagonals = flat[:, :: size + 1] if hollow else None
+        if hollow:
+            flat = jnp.where((i != j) | ~jnp.eye(size, dtype=bool).reshape(-1), flat, 0)
+        return total + w * linalg.matmul(flat, flat.T), diagonals
+
+    start = jnp.zeros((len(layers), len(layers)), layers[0].dtype)
+    total, found = lax.scan(step, start, (jnp.asarray(rows), jnp.asarray(columns), weight))
+    if not hollow:
+        return total, None
+    *whole, last = found[np.flatnonzero(rows == columns)]
+    return total, jnp.concatenate([*whole, last[:, twice:]], 1)
 
 
 def _normalised(products):
