@@ -38,9 +38,11 @@ class Spectrum:
 def spectrum(x: Array, *, center: bool) -> Spectrum:
     """Singular values of x (n, p), of its centred columns with `center=True` and as it is with `center=False`.
 
-    n >= 2; min(n, p) values, as computed: below s[0] max(n, p) eps they are rounding. There is no default because
-    both are in use under the same names of measures, and a mean that is large beside the spread becomes one dominant
-    direction. O(n p min(n, p)). Raises as `checks.matrix`: equal rows are an error only for `center=True`.
+    n >= 2; min(n, p) values. There is no default because both are in use under the same names of measures, and a mean
+    that is large beside the spread becomes one dominant direction. Decomposes the matrix itself, not its Gram matrix,
+    whose float32 eigenvalues would add directions that are not there. Below s[0] eps / 2 a value is 0: hundreds of
+    those would still count in an entropy. Below s[0] max(n, p) eps digits may be wrong. O(n p min(n, p)). Raises as
+    `checks.matrix`: equal rows are an error only for `center=True`.
 
     >>> import jax.numpy as jnp
     >>> x = jnp.array([[3.0, 2.0], [3.0, -2.0]])
@@ -107,7 +109,8 @@ def _unit_rows(x):
 @partial(jax.jit, static_argnames="center")
 def singular_values(x: Array, center: bool) -> Array:
     """The values of `spectrum` without its checks."""
-    return linalg.singular_values(linalg.center(x) if center else x)
+    s = linalg.singular_values(linalg.center(x) if center else x)
+    return jnp.where(s > s[0] * (jnp.finfo(s.dtype).eps / 2), s, 0)
 
 
 @partial(jax.jit, static_argnames="center")

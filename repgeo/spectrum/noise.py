@@ -111,6 +111,8 @@ def _noise_variance(s):
     place = (small - 1) / 2  # of the median among the values that are not 0 by count alone
     below, above = jnp.floor(place).astype(int), jnp.ceil(place).astype(int)
     middle = (s.values[below] ** 2 + s.values[above] ** 2) / 2
+    rounding = s.values[0] * jnp.maximum(s.n, s.p) * jnp.finfo(s.values.dtype).eps
+    middle = jnp.where(s.values[above] > rounding, middle, 0)
     return middle / (large * _median(small / large))
 
 

@@ -18,7 +18,7 @@ def tail_exponent(w: Array, *, share: float = 0.5) -> Array:
     largest are the tail and the next is where it starts: a = 1 + k / sum ln(l_i / l_start). Smaller is heavier;
     literature on trained networks reads 2 to 4 as well trained. It depends on the shape alone where there is nothing
     else, a random matrix included: compare layers of different shapes by `farms_exponent`. Unchanged by rotation,
-    scale and transposition. ValueError when the start is 0 (rank below the tail) or nothing lies above it.
+    scale and transposition. ValueError when the start is rounding (rank below the tail) or nothing is above.
     Source: Hill 1975; with half of the eigenvalues, as PL_Alpha_Hill, Zhou et al. 2023.
 
     >>> import jax.numpy as jnp
@@ -76,18 +76,18 @@ def _tail(count: int, share: float, of: str) -> int:
 
 @partial(jax.jit, static_argnames="k")
 def _exponent(w, k):
-    return _hill(linalg.singular_values(w), k)
+    return _hill(linalg.singular_values(w), k, w.shape)
 
 
 @partial(jax.jit, static_argnames=("starts", "shape", "k"))
 def _pooled(w, starts, shape, k):
     corners = jnp.asarray(starts)
     values = jax.vmap(lambda c: linalg.singular_values(jax.lax.dynamic_slice(w, (c[0], c[1]), shape)))(corners)
-    return _hill(jnp.sort(values.ravel())[::-1], k)
+    return _hill(jnp.sort(values.ravel())[::-1], k, shape)
 
 
-def _hill(s: Array, k: int) -> Array:
+def _hill(s: Array, k: int, shape: tuple[int, int]) -> Array:
     """From singular values, descending, of which the first k are the tail; NaN where it has no slope."""
-    start = jnp.where(s[k] > 0, s[k], jnp.nan)
+    start = jnp.where(linalg.rank_mask(s, shape)[k], s[k], jnp.nan)
     above = 2 * jnp.sum(jnp.log(s[:k] / start))
     return 1 + k / jnp.where(above > 0, above, jnp.nan)
