@@ -114,3 +114,29 @@ def numpy_procrustes(x, y):
     x, y = x - x.mean(0), y - y.mean(0)
     nuclear = np.linalg.svd(x.T @ y, compute_uv=False).sum()
     return np.sqrt(np.linalg.norm(x) ** 2 + np.linalg.norm(y) ** 2 - 2 * nuclear)
+
+
+def sklearn_neighbors(x, k):
+    """scikit-learn's brute force: distances and rows of the k nearest other rows."""
+    from sklearn.neighbors import NearestNeighbors
+
+    return NearestNeighbors(n_neighbors=k, algorithm="brute").fit(x).kneighbors()
+
+
+def skdim_twonn_and_mle(x, k=20):
+    """scikit-dimension: TwoNN sorts every row of distances and fits a line; MLE searches again and loops over rows."""
+    from sklearn.linear_model import LinearRegression
+    from sklearn.metrics import pairwise_distances_chunked
+    from sklearn.neighbors import NearestNeighbors
+
+    ratios = []
+    for block in pairwise_distances_chunked(x):
+        block = np.sort(block, axis=1)
+        ratios.append(block[:, 2] / block[:, 1])
+    n = len(x)
+    mu = np.sort(np.concatenate(ratios))[: int(0.9 * n)]
+    levels = -np.log(1 - np.arange(1, len(mu) + 1) / n)
+    line = LinearRegression(fit_intercept=False).fit(np.log(mu)[:, None], levels[:, None])
+    distances, _ = NearestNeighbors(n_neighbors=k).fit(x).kneighbors()
+    lids = np.array([(k - 1) / np.sum(np.log(row[-1] / row[:-1])) for row in distances])
+    return float(line.coef_[0, 0]), float(1 / np.mean(1 / lids))

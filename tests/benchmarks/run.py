@@ -7,11 +7,14 @@ Each mode runs in a process of its own, since thread counts are read at start: "
 import json
 import os
 import platform
+import shutil
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
+ROOMS = ("similarity", "dimension")
 
 
 def child(mode: str) -> list[dict]:
@@ -19,6 +22,8 @@ def child(mode: str) -> list[dict]:
     threads = "1" if mode == "cpu1" else str(os.cpu_count())
     settings = {name: threads for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
     command = [sys.executable, str(HERE / "run.py"), mode]
+    if mode == "cpu1" and shutil.which("taskset"):
+        command = ["taskset", "--cpu-list", str(min(os.sched_getaffinity(0))), *command]  # XLA heeds no thread count
     done = subprocess.run(command, env=os.environ | settings, check=True, stdout=subprocess.PIPE, text=True)
     return json.loads(done.stdout.splitlines()[-1])
 
@@ -43,10 +48,8 @@ def verdict(value: float, bar: float) -> str:
 
 def main() -> None:
     """Run both modes, print the table, write the file."""
-    from similarity import memory_rows
-
     rows = [row for mode in ("wall2", "cpu1") for row in child(mode)]
-    memory = memory_rows()
+    memory = [row for room in ROOMS for row in import_module(room).memory_rows()]
     for row in rows:
         print(f"{row['mode']}  {verdict(row['ratio'], row['bar'])}  {row['name']}  |  {row['peer']}")
     for row in memory:
@@ -59,8 +62,6 @@ def main() -> None:
 
 if __name__ == "__main__":
     if len(sys.argv) > 1:
-        from similarity import main as rows_of
-
-        print(json.dumps(rows_of(sys.argv[1])))
+        print(json.dumps([row for room in ROOMS for row in import_module(room).main(sys.argv[1])]))
     else:
         main()
