@@ -1,5 +1,6 @@
 """How far a number would move with other samples or seeds."""
 
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -9,7 +10,7 @@ import numpy as np
 from jax import Array
 
 from repgeo import checks
-from repgeo.chance.pairings import Measure, bare, recorded, scores, shuffles, whole
+from repgeo.chance.pairings import Measure, bare, plain, recorded, scores, shuffles, whole
 
 
 def jackknife_interval(measure: Measure, x, y, *, key: Array, blocks: int = 20, level: float = 0.95,
@@ -48,9 +49,13 @@ def jackknife_interval(measure: Measure, x, y, *, key: Array, blocks: int = 20, 
     return _in_range(measure, options, centre, centre - reach, centre + reach)
 
 
-def subsample_interval(measure: Measure, x, y, *, key: Array, rounds: int = 200, size: int | None = None,
+def subsample_interval(measure: Measure, x, y=None, *, key: Array, rounds: int = 200, size: int | None = None,
                        level: float = 0.95, batch: int = 8, **options: Any) -> tuple[Array, Array]:
     """Interval (low, high) for the measure over samples of this size, from subsamples without replacement.
+
+    Without y, `measure` is any statistic of x alone, which may then have more than two axes: samples are along the
+    first. No row comes twice, so neighbours, effective ranks and intrinsic dimensions are safe: copies of a row would
+    be neighbours at distance 0, and a sample drawn with replacement spans fewer directions.
 
     Politis and Romano (1994): the spread at `size` rows stands for the spread at n after scaling.
     Subsamples of one data set share rows, so theirs is too small by the finite-population factor 1 -
@@ -64,12 +69,19 @@ def subsample_interval(measure: Measure, x, y, *, key: Array, rounds: int = 200,
     Cost: rounds + 1 evaluations. Raises ValueError for size outside [2, n - 1], fewer than 20 rounds, level
     outside (0, 1), and an undefined measure.
 
+    >>> import jax.numpy as jnp
     >>> x = jax.random.normal(jax.random.key(0), (200, 1))
     >>> low, high = subsample_interval(lambda a, b: (a * b).mean(), x, x, key=jax.random.key(1))
     >>> bool(low < (x * x).mean() < high)
     True
+    >>> low, high = subsample_interval(jnp.std, x, key=jax.random.key(1))
+    >>> bool(low < 1 < high)
+    True
     """
-    x, y = checks.paired(x, y, at_least=4)
+    if y is None:
+        x, y, measure = _alone(measure, x)
+    else:
+        x, y = checks.paired(x, y, at_least=4)
     tail, n = _tail(level), len(x)
     rounds = checks.count(rounds, "rounds", low=20, high=1_000_000, why="quantiles need them")
     size = checks.count(n // 2 if size is None else size, "size", low=2, high=n - 1)
@@ -166,6 +178,30 @@ def proportion_interval(hits: int, trials: int, *, level: float = 0.95) -> tuple
     middle = (rate + z2 / (2 * trials)) / (1 + z2 / trials)
     reach = np.sqrt(z2 * (rate * (1 - rate) / trials + z2 / (4 * trials**2))) / (1 + z2 / trials)
     return float(max(0.0, min(middle - reach, rate))), float(min(1.0, max(middle + reach, rate)))
+
+
+@dataclass(frozen=True)
+class _Alone:
+    """A statistic of x as a measure of x and y: equal ones are equal, so that they share a compiled program."""
+
+    statistic: Measure
+
+    def __call__(self, x, y, **options):
+        return self.statistic(x, **options)
+
+    @property
+    def record(self):
+        return getattr(bare(self.statistic), "record", None)
+
+
+def _alone(measure: Measure, x) -> tuple[Array, Array, Measure]:
+    """The x checked, a y that nothing reads, and the statistic as a measure of both."""
+    x = checks.floats(x, "x")
+    if x.ndim < 2:
+        raise ValueError(f"x: expected samples along the first axis and features; got shape {x.shape}")
+    flat = checks.matrix(x.reshape(len(x), -1), "x", at_least=4)
+    statistic, options = plain(measure, {})
+    return x, flat[:, :1], partial(_Alone(statistic), **options) if options else _Alone(statistic)
 
 
 def _resampled(measure: Measure, x: Array, y: Array, rows: Array, batch: int, options: dict) -> Array:

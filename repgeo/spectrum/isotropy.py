@@ -1,14 +1,13 @@
 """How evenly do the points fill the space, and do their rows point everywhere?"""
 
-from functools import partial
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
 from repgeo import checks, linalg
-from repgeo.spectrum.decompose import ALL_ZERO, Spectrum, centred_spectrum_of, relative, unit_rows
+from repgeo.spectrum.decompose import ALL_ZERO, Spectrum, centred_spectrum_of, unit_rows
+from repgeo.spectrum.ranks import participation_ratio
 
 _BLOCK_BYTES = 2**23  # of the distances of a block of rows to all others
 
@@ -26,9 +25,9 @@ def isoscore(x: Array | Spectrum) -> Array:
     >>> print(f"{isoscore(jnp.array([[1.0, 0.0, 5.0], [-1.0, 0.0, 5.0], [0.0, 1.0, 5.0], [0.0, -1.0, 5.0]])):.3f}")
     0.500
     """
-    s = centred_spectrum_of(x, "IsoScore")
-    _two_features(s.p, "x")
-    return checks.defined(_isoscore(s.values, s.p), ALL_ZERO)
+    p = centred_spectrum_of(x, "IsoScore").p if isinstance(x, Spectrum) else checks.matrix(x, "x").shape[1]
+    _two_features(p, "x")
+    return (participation_ratio(x) - 1) / (p - 1)
 
 
 def isoscore_star(x: Array, *, zeta: float, reference: Array | None = None) -> Array:
@@ -164,12 +163,6 @@ def _two_features(p: int, name: str) -> int:
     if p < 2:
         raise ValueError(f"{name}: expected at least 2 features, since isotropy compares directions; got {p}")
     return p
-
-
-@partial(jax.jit, static_argnames="p")
-def _isoscore(s, p):
-    share = relative(s) ** 2
-    return (jnp.sum(share) ** 2 / jnp.sum(share**2) - 1) / (p - 1)
 
 
 @jax.jit
