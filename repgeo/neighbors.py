@@ -219,7 +219,7 @@ def _places(x, k):
         sure = (beyond > squares[-1] + error) | (error < 1e-4 * squares[-1]) | (beyond == jnp.inf)
         return jnp.sqrt(squares), rows, sure & (squares[0] > tiny)  # squares below are rounded to 0
 
-    step = int(max(1, min(n, 250, 2**23 // (taken * deep * p))))
+    step = int(max(1, min(n, 25, 2**23 // (taken * deep * p))))  # what is gathered for them stays in cache
     distances, rows, sure = lax.map(among_groups, jnp.arange(n), batch_size=step)
 
     def among_all(state):
