@@ -95,13 +95,15 @@ def test_importing_repgeo_imports_nothing_heavy_besides_jax():
         "pandas",
     ]
     names = [name for names in repgeo._AT_THE_FRONT.values() for name in names.split()]
-    code = f"import sys, repgeo; [getattr(repgeo, n) for n in {names}]; print(*[n for n in {heavy} if n in sys.modules])"
+    found = f"[name for name in {heavy} if name in sys.modules]"
+    code = f"import sys, repgeo; [getattr(repgeo, name) for name in {names}]; print(*{found})"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
     assert done.stdout.split() == []
 
 
 def test_a_room_is_loaded_when_it_is_asked_for():
-    code = "import sys, repgeo; repgeo.knn; print('repgeo.neighbors' in sys.modules, 'repgeo.similarity' in sys.modules)"
+    loaded = "[f'repgeo.{room}' in sys.modules for room in ('neighbors', 'similarity')]"
+    code = f"import sys, repgeo; repgeo.knn; print(*{loaded})"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
     assert done.stdout.split() == ["True", "False"]
 

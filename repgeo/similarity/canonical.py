@@ -110,10 +110,13 @@ def svcca(x: Array, y: Array, *, threshold: float = 0.99, on: str = "variance") 
     >>> print(f"{svcca(x, 3 * x[:, ::-1] + 1):.4f}")
     1.0000
     """
-    x, y = checks.paired(x, y)
+    x, y = checks.paired(x, y, values=False)
     threshold = checks.real(threshold, "threshold", low=0, high=1, open_low=True)
     checks.choice(on, "on", ("variance", "singular"))
-    return _svcca(x, y, threshold, on)
+    value = _svcca(x, y, threshold, on)
+    if checks.is_concrete(value) and not value > 0:
+        checks.paired(x, y)  # NaN and infinity end in NaN, equal rows in 0: looking for them first would cost 2 %
+    return value
 
 
 def svcca_from(m: Moments, *, threshold: float = 0.99, on: str = "variance") -> Array:

@@ -28,24 +28,29 @@ def grid(measure: Callable, xs: Sequence[Array], ys: Sequence[Array] | None = No
     same = ys is None
     record = getattr(measure, "record", None)
     at_least = record.at_least if record else 2
-    xs = _layers(xs, "xs", at_least)
-    ys = xs if same else _layers(ys, "ys", at_least)
+    at_once = bool(getattr(measure, "square", None)) and not options
+    xs = _layers(xs, "xs", at_least, values=not at_once)
+    ys = xs if same else _layers(ys, "ys", at_least, values=not at_once)
     if len({len(z) for z in [*xs, *ys]}) > 1:
         raise ValueError(f"layers: expected one number of samples; got {sorted({len(z) for z in [*xs, *ys]})}")
     dtype = jnp.result_type(*xs, *ys)
     xs, ys = ([z.astype(dtype) for z in side] for side in (xs, ys))
-    if getattr(measure, "square", None) and not options:
+    if at_once:
         values = measure.square(xs if same else [*xs, *ys])
+        if checks.is_concrete(values) and not (np.isfinite(values).all() and np.diagonal(values).all()):
+            # NaN, infinity and equal rows all show in the products: looking for them first would cost 4 %
+            _layers(xs, "xs", at_least)
+            _layers(ys, "ys", at_least)
         return values if same else values[: len(xs), len(xs) :]
     if getattr(measure, "split", None):
         return _by_parts(measure, xs, None if same else ys, options)
     return jnp.stack([jnp.stack([_number(measure(x, y, **options)) for y in ys]) for x in xs])
 
 
-def _layers(layers, name, at_least):
+def _layers(layers, name, at_least, values=True):
     if isinstance(layers, jax.Array) and layers.ndim != 3 or not len(layers):
         raise ValueError(f"{name}: expected a sequence of matrices (n, p); got shape {np.shape(layers)}")
-    return [checks.matrix(z, f"{name}[{i}]", at_least=at_least) for i, z in enumerate(layers)]
+    return [checks.matrix(z, f"{name}[{i}]", at_least=at_least, values=values) for i, z in enumerate(layers)]
 
 
 def _by_parts(measure, xs, ys, options):

@@ -181,7 +181,8 @@ def import_rows(mode):
         for code in list(times)[:: 1 if i % 2 else -1]:
             times[code].append(spent(code))
     ours, theirs = (np.median(spans[2:]) for spans in times.values())
-    return [Row("import repgeo, name a measure", "import jax", float(ours), float(theirs), float(ours / theirs), 1.1, mode)]
+    name = "import repgeo, name a measure"
+    return [Row(name, "import jax", float(ours), float(theirs), float(ours / theirs), 1.1, mode)]
 
 
 def memory_rows():
