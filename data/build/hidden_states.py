@@ -92,7 +92,6 @@ def run(ids, at, weights, **options):
         streams = {k: np.asarray(v) for k, v in forward(weights, padded, mask).items()}
         inner = np.cumsum(mask, 1) < mask.sum(1, keepdims=True)  # not [SEP], not the padding after it ...
         inner[:, 0] = False  # ... and not [CLS]
-        inner &= mask > 0
         tokens += int(inner.sum())
         for name, x in streams.items():
             if name not in chosen:
