@@ -10,6 +10,7 @@ from repgeo.dimension.fiber import fiber_bundle_test as fiber_bundle_test
 from repgeo.dimension.fiber import volume_slopes as volume_slopes
 from repgeo.dimension.growth import correlation_dimension as correlation_dimension
 from repgeo.dimension.growth import mst_dimension as mst_dimension
+from repgeo.dimension.growth import mst_growth as mst_growth
 from repgeo.dimension.growth import spanning_edges as spanning_edges
 from repgeo.dimension.local import lid_mle as lid_mle
 from repgeo.dimension.local import lid_moments as lid_moments

@@ -138,4 +138,5 @@ def _adjusted(p, first, correction):
     ordered = jnp.sort(jnp.where(first, p, jnp.inf))
     rank = jnp.arange(1, len(p) + 1)
     least = jax.lax.cummin(jnp.where(rank <= n, ordered * n / rank, 1), reverse=True)
-    return jnp.minimum(1, least[jnp.searchsorted(ordered, p, side="right") - 1])
+    found = jnp.minimum(1, least[jnp.searchsorted(ordered, p, side="right") - 1])
+    return jnp.where(jnp.isnan(p), jnp.nan, found)

@@ -8,6 +8,7 @@ import numpy as np
 from jax import Array, lax
 
 from repgeo import checks, linalg
+from repgeo.dimension.local import median_over
 from repgeo.neighbors import lengths, neighborhoods, originals
 
 _BLOCK = 500  # rows of a block of the count of pairs
@@ -39,13 +40,7 @@ def correlation_dimension(x: Array, *, k1: int = 10, k2: int = 20) -> Array:
 
 @jax.jit
 def _correlation(x, near, far, first):
-    n = first.sum()
-
-    def median(values):
-        ordered = jnp.sort(jnp.where(first, values, jnp.inf))
-        return (ordered[(n - 1) // 2] + ordered[n // 2]) / 2
-
-    radii = jnp.stack([median(near), median(far)])
+    radii = jnp.stack([median_over(near, first), median_over(far, first)])
     within = pairs_within(x, radii, first).astype(x.dtype)
     width = jnp.log(radii[1] / radii[0])
     value = jnp.log(within[1] / within[0]) / jnp.where(width > 0, width, jnp.nan)
@@ -128,40 +123,59 @@ def _tree(x, m):
     return lax.fori_loop(0, m - 1, step, (*state, jnp.zeros((n - 1, 2), jnp.int32)))[3]
 
 
-def mst_dimension(
+def mst_growth(
     x: Array, *, key: Array, sizes: tuple[int, ...] | None = None, repeats: int = 4, alpha: float = 1.0
 ) -> Array:
-    """Dimension alpha / (1 - s), s the slope of ln E(m) on ln m: how minimum spanning trees grow with their points.
+    """Growth exponent of minimum spanning trees: the slope of ln E(m) on ln m, E(m) the summed length^alpha of edges.
 
-    x (n, p), n >= 16. E(m) is the sum over the m - 1 edges of length^alpha, meaned over `repeats` random samples of m
-    places without replacement; `sizes` are the m, by default eight from n / 8 to n, evenly in logarithm. For points
-    of dimension d, E grows as m^((d - alpha) / d). The exponent is global, and boundaries bias it downwards the more
-    the higher d; at d <= alpha trees do not grow and the value means nothing. O(repeats sum(m) n p) time, O(n p)
-    memory. ValueError as `checks.matrix`, for sizes outside 2 <= m <= number of places or fewer than two of them, and
-    where s >= 1: there trees grow as fast as their points, as happens without any low dimension. Not differentiable
-    through `key`'s choice, but through the edges. Source: Costa and Hero 2004; as PH_0 dimension, Birdal et al. 2021.
+    x (n, p) with at least 16 different rows. E(m) is meaned over `repeats` random samples of m places without
+    replacement; `sizes` are the m, by default eight from an eighth of the places to all, evenly in logarithm. Points
+    of dimension d > alpha give (d - alpha) / d, so 0 at d = alpha and towards 1 as d grows; a slope of 1 or more is
+    that of points too few to show a dimension. Copies of a row are left out. O(repeats sum(m) n p) time, O(n p)
+    memory. Not differentiable in the choice of samples and tree, but through the edges. ValueError as
+    `checks.matrix`, for fewer places, and unless sizes hold two or more different counts from 2 to the places.
+    Source: Costa and Hero 2004.
 
     >>> import jax
     >>> x = jax.random.uniform(jax.random.key(1), (2000, 2))[:500]
-    >>> print(f"{mst_dimension(x, key=jax.random.key(1)):.1f}")
-    1.9
+    >>> print(f"{mst_growth(x, key=jax.random.key(1)):.2f}")
+    0.48
     """
     x = checks.matrix(x, "x", at_least=16)
     alpha = checks.real(alpha, "alpha", low=0, open_low=True)
     repeats = checks.count(repeats, "repeats", low=1, high=10**6)
     first = originals(x) == jnp.arange(len(x))
     places = int(first.sum()) if checks.is_concrete(first) else len(x)
+    if places < 16:
+        raise ValueError(f"x: expected at least 16 different rows; got {places} among {len(x)} rows")
     if sizes is None:
-        sizes = np.unique(np.geomspace(max(2, places // 8), places, 8).round().astype(int)).tolist()
+        sizes = np.unique(np.geomspace(places // 8, places, 8).round().astype(int)).tolist()
     sizes = tuple(checks.count(m, "sizes", low=2, high=places, why="that many different rows") for m in sizes)
     if len(set(sizes)) < 2:
         raise ValueError(f"sizes: expected two or more different sizes; got {sizes}")
-    value = _mst_dimension(x, first, key, jnp.asarray(sizes), alpha, repeats)
-    return checks.defined(value, "the trees grow as fast as their points, or do not grow at all")
+    return _growth(x, first, key, jnp.asarray(sizes), alpha, repeats)
+
+
+def mst_dimension(
+    x: Array, *, key: Array, sizes: tuple[int, ...] | None = None, repeats: int = 4, alpha: float = 1.0
+) -> Array:
+    """Dimension alpha / (1 - s) of the points whose minimum spanning trees grow with the exponent s of `mst_growth`.
+
+    Arguments, cost and errors as `mst_growth`. One number for the whole sample; boundaries bias it downwards, the
+    more the higher d, and at d <= alpha it means nothing: take alpha below. ValueError where s >= 1, as few points of
+    many dimensions have it; NaN under a trace. Source: Costa and Hero 2004; as PH_0 dimension, Birdal et al. 2021.
+
+    >>> import jax
+    >>> x = jax.random.uniform(jax.random.key(1), (2000, 2))[:500]
+    >>> print(f"{mst_dimension(x, key=jax.random.key(1)):.1f}")
+    1.9
+    """
+    slope = mst_growth(x, key=key, sizes=sizes, repeats=repeats, alpha=alpha)
+    return checks.defined(alpha / (1 - jnp.where(slope < 1, slope, jnp.nan)), "the trees grow as fast as their points")
 
 
 @partial(jax.jit, static_argnames="repeats")
-def _mst_dimension(x, first, key, sizes, alpha, repeats):
+def _growth(x, first, key, sizes, alpha, repeats):
     x = x / linalg.scale_of(x)
 
     def total(at):
@@ -177,5 +191,4 @@ def _mst_dimension(x, first, key, sizes, alpha, repeats):
     sums = lax.map(lambda at: jnp.mean(lax.map(lambda key: total((at[0], key)), at[1])), (sizes, keys))
     logs = jnp.log(sizes.astype(x.dtype))
     logs = logs - logs.mean()
-    slope = jnp.sum(logs * jnp.log(sums)) / jnp.sum(logs * logs)
-    return jnp.where(slope < 1, alpha / (1 - slope), jnp.nan)
+    return jnp.sum(logs * jnp.log(sums)) / jnp.sum(logs * logs)

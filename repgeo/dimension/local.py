@@ -86,7 +86,7 @@ def local_pca(x: Array, *, k: int = 20, rule: str = "fukunaga-olsen", threshold:
     >>> import jax.numpy as jnp
     >>> flat = jax.random.normal(jax.random.key(0), (200, 2))
     >>> local_pca(jnp.concatenate([flat, 0.01 * flat[:, :1] ** 2], 1))[:5].tolist()
-    [2, 2, 2, 2, 2]
+    [2.0, 2.0, 2.0, 2.0, 2.0]
     """
     checks.choice(rule, "rule", _RULES)
     if rule == "participation" and threshold is not None:
@@ -126,12 +126,17 @@ def _moments(distances):
 @partial(jax.jit, static_argnums=2)
 def _averaged(values, first, average):
     if average == "median":
-        ordered = jnp.sort(jnp.where(first, values, jnp.inf))
-        n = first.sum()
-        return (ordered[(n - 1) // 2] + ordered[n // 2]) / 2
+        return median_over(values, first)
     if average == "harmonic":
         return 1 / jnp.mean(1 / values, where=first)
     return jnp.mean(values, where=first) if average == "mean" else jnp.exp(jnp.mean(jnp.log(values), where=first))
+
+
+def median_over(values: Array, first: Array) -> Array:
+    """Median of values (n,) over the rows in `first` (n,), NaN if one of them is."""
+    n = first.sum()
+    ordered = jnp.sort(jnp.where(first, values, jnp.inf))
+    return jnp.where(jnp.isnan(values).any(where=first), jnp.nan, (ordered[(n - 1) // 2] + ordered[n // 2]) / 2)
 
 
 @partial(jax.jit, static_argnames="rule")
@@ -140,7 +145,7 @@ def _local_pca(x, near, threshold, rule):
     k = near.rows.shape[1]
 
     def around(at):
-        i, rows, far = at
+        i, rows = at
         cloud = jnp.concatenate([jnp.zeros_like(x[:1]), x[rows] - x[i][None]])
         cloud = cloud / lax.stop_gradient(jnp.abs(cloud).max())
         cloud = cloud - cloud.mean(0, keepdims=True)
@@ -155,4 +160,5 @@ def _local_pca(x, near, threshold, rule):
         return jnp.sum(values > threshold * values[0])
 
     step = int(max(1, min(len(x), 2**22 // ((k + 1) * x.shape[1]))))
-    return lax.map(around, (jnp.arange(len(x)), near.rows, near.distances), batch_size=step)
+    found = lax.map(around, (jnp.arange(len(x)), near.rows), batch_size=step)
+    return jnp.where(jnp.isfinite(near.distances[:, -1]), found.astype(x.dtype), jnp.nan)
