@@ -1,14 +1,17 @@
 """Subsample intervals of a statistic of one array: any statistic, no row twice, one program."""
 
 from functools import partial
+from itertools import combinations
 from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy.stats import chisquare
 
 from repgeo import chance
+from repgeo.chance import intervals
 from repgeo.spectrum import lidar, participation_ratio, rankme, vendi_score
 
 KEY = jax.random.key(0)
@@ -41,6 +44,15 @@ def test_no_row_comes_twice():
 
     low, high = chance.subsample_interval(has_twins, normal(60, 1), key=KEY)
     assert float(low) == float(high) == 0
+
+
+def test_every_subset_is_drawn_equally_often():
+    rows = np.sort(intervals._subsets(KEY, rounds=20_000, n=6, size=2), axis=1)
+    found, counts = np.unique(rows, axis=0, return_counts=True)
+    assert found.tolist() == [list(pair) for pair in combinations(range(6), 2)]
+    assert chisquare(counts).pvalue > 0.001
+    rows = np.sort(intervals._subsets(KEY, rounds=50, n=1000, size=700), axis=1)
+    assert (np.diff(rows, axis=1) > 0).all() and rows.min() == 0 and rows.max() == 999
 
 
 def test_samples_are_along_the_first_axis_whatever_the_others():

@@ -10,7 +10,7 @@ import numpy as np
 from jax import Array
 
 from repgeo import checks
-from repgeo.chance.pairings import Measure, bare, plain, recorded, scores, shuffles, whole
+from repgeo.chance.pairings import Measure, bare, plain, recorded, scores, whole
 
 
 def jackknife_interval(measure: Measure, x, y, *, key: Array, blocks: int = 20, level: float = 0.95,
@@ -85,7 +85,7 @@ def subsample_interval(measure: Measure, x, y=None, *, key: Array, rounds: int =
     tail, n = _tail(level), len(x)
     rounds = checks.count(rounds, "rounds", low=20, high=1_000_000, why="quantiles need them")
     size = checks.count(n // 2 if size is None else size, "size", low=2, high=n - 1)
-    rows = shuffles(key, rounds=rounds, n=n)[1:, :size]
+    rows = _subsets(key, rounds=rounds, n=n, size=size)
     parts = _resampled(measure, x, y, rows, batch, options)
     parts = checks.defined(parts, "the measure is not finite on a subsample of the rows")
     centre = whole(measure, x, y, options)
@@ -214,6 +214,20 @@ def _without_blocks(key: Array, *, n: int, blocks: int) -> Array:
     dealt = jax.random.permutation(key, n)[: n // blocks * blocks].reshape(blocks, -1)
     others = (np.arange(blocks)[:, None] + np.arange(1, blocks)) % blocks  # row i: every block but i
     return dealt[others].reshape(blocks, -1)
+
+
+@partial(jax.jit, static_argnames=("rounds", "n", "size"))
+def _subsets(key: Array, *, rounds: int, n: int, size: int) -> Array:
+    """Rows of random subsets of range(n): (rounds, size).
+
+    Random numbers that carry a row in their low bits are sorted, at a third of the cost of a shuffle. Rows are numbered
+    from a random one on, so that equal numbers favour none.
+    """
+    width = (n - 1).bit_length()
+    first, other = jax.random.split(key)
+    row = (jnp.arange(n)[None] + jax.random.randint(first, (rounds, 1), 0, n)) % n
+    tickets = jax.random.bits(other, (rounds, n), jnp.uint32) >> width << width
+    return (jnp.sort(tickets | row.astype(jnp.uint32), axis=1)[:, :size] & (2**width - 1)).astype(jnp.int32)
 
 
 def _tail(level: float) -> float:

@@ -11,12 +11,13 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import Array
+from jax import Array, lax
 
 from repgeo import checks, linalg
 from repgeo.moments import Moments, spread
 from repgeo.neighbors import nonzero_rows
 
+_BLOCK_BYTES = 2**21  # of the rows that are squared at a time
 ALL_ZERO = "every singular value is 0, so no direction is in use"
 
 
@@ -39,10 +40,12 @@ def spectrum(x: Array, *, center: bool) -> Spectrum:
     """Singular values of x (n, p), of its centred columns with `center=True` and as it is with `center=False`.
 
     n >= 2; min(n, p) values. There is no default because both are in use under the same names of measures, and a mean
-    that is large beside the spread becomes one dominant direction. Decomposes the matrix itself, not its Gram matrix,
-    whose float32 eigenvalues would add directions that are not there. Below s[0] eps / 2 a value is 0: hundreds of
-    those would still count in an entropy. Below s[0] max(n, p) eps digits may be wrong. O(n p min(n, p)). Raises as
-    `checks.matrix`: equal rows are an error only for `center=True`.
+    that is large beside the spread becomes one dominant direction. Roots of the eigenvalues of a Gram matrix come
+    soonest and lose half of the digits, which in float32 adds directions that are not there: so that of a float32
+    matrix with n >= p is taken in float64, which has digits to lose, and under a trace (where that precision cannot be
+    had), in float64 and for n < p the matrix itself is decomposed. Below s[0] eps / 2 a value is 0: hundreds of those
+    would still count in an entropy. O(n p min(n, p)). Raises as `checks.matrix`: equal rows are an error only for
+    `center=True`.
 
     >>> import jax.numpy as jnp
     >>> x = jnp.array([[3.0, 2.0], [3.0, -2.0]])
@@ -106,10 +109,45 @@ def _unit_rows(x):
     return x / jnp.linalg.norm(x, axis=1, keepdims=True)
 
 
-@partial(jax.jit, static_argnames="center")
 def singular_values(x: Array, center: bool) -> Array:
     """The values of `spectrum` without its checks."""
-    s = linalg.singular_values(linalg.center(x) if center else x)
+    if checks.is_concrete(x) and x.dtype == jnp.float32 and x.shape[0] >= x.shape[1]:
+        with jax.ensure_compile_time_eval(), jax.enable_x64(True):
+            return _by_squares(x, center)
+    return _by_decomposition(x, center)
+
+
+@partial(jax.jit, static_argnames="center")
+def _by_squares(x, center):
+    n, p = x.shape
+    size = min(n, max(128, _BLOCK_BYTES // (8 * p)))
+    starts = range(0, p, max(128, -(-p // 8)))
+    shift = (x[0] + (x - x[:1]).mean(0)).astype(jnp.float64) if center else jnp.zeros(p, jnp.float64)
+
+    def products(rows):  # of a block that stays in cache, on and above the diagonal
+        rows = lax.optimization_barrier(rows.astype(jnp.float64) - shift[None])
+        turned = lax.optimization_barrier(rows.T)  # or a product in float64 takes twice as long on a CPU
+        strips = [linalg.matmul(turned[i : i + starts.step], rows[:, i:]) for i in starts]
+        return rows.sum(0), strips
+
+    def step(total, i):
+        return jax.tree.map(jnp.add, total, products(lax.dynamic_slice_in_dim(x, i * size, size))), None
+
+    rest, strips = products(x[n // size * size :])
+    (rest, strips), _ = lax.scan(step, (rest, strips), jnp.arange(n // size))
+    lower = jnp.concatenate([jnp.pad(s, ((0, 0), (i, 0))) for i, s in zip(starts, strips, strict=True)]).T
+    if center:  # what rounding left of the mean
+        lower = lower - jnp.outer(rest, rest) / n
+    s = linalg.safe_sqrt(jnp.linalg.eigvalsh(lower, symmetrize_input=False)[::-1])  # which reads the lower triangle
+    return _without_rounding(s.astype(x.dtype))
+
+
+@partial(jax.jit, static_argnames="center")
+def _by_decomposition(x, center):
+    return _without_rounding(linalg.singular_values(linalg.center(x) if center else x))
+
+
+def _without_rounding(s: Array) -> Array:
     return jnp.where(s > s[0] * (jnp.finfo(s.dtype).eps / 2), s, 0)
 
 

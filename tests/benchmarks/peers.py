@@ -140,3 +140,31 @@ def skdim_twonn_and_mle(x, k=20):
     distances, _ = NearestNeighbors(n_neighbors=k).fit(x).kneighbors()
     lids = np.array([(k - 1) / np.sum(np.log(row[-1] / row[:-1])) for row in distances])
     return float(line.coef_[0, 0]), float(1 / np.mean(1 / lids))
+
+
+def numpy_rankme(x):
+    """RankMe as its users write it in NumPy, which finds singular values in float64 whatever it is given."""
+    s = np.linalg.svd(x, compute_uv=False)
+    p = s / s.sum() + 1e-7
+    return np.exp(-np.sum(p * np.log(p)))
+
+
+def numpy_participation_ratio(x):
+    """The participation ratio off the eigenvalues of the covariance."""
+    values = np.linalg.eigvalsh(np.cov(x.T))
+    return values.sum() ** 2 / (values**2).sum()
+
+
+def half_samples(score, x, rounds=200):
+    """A score of random halves of the rows, one after the other, in NumPy: quantiles of the values."""
+    random = np.random.default_rng(0)
+    values = [float(score(x[random.permutation(len(x))[: len(x) // 2]])) for _ in range(rounds)]
+    return np.quantile(values, [0.025, 0.975])
+
+
+def half_samples_in_jax(score, x, key, rounds=200):
+    """The same in JAX, with rows drawn from keys."""
+    import jax
+
+    draws = (jax.random.permutation(k, len(x))[: len(x) // 2] for k in jax.random.split(key, rounds))
+    return np.quantile([float(score(x[rows])) for rows in draws], [0.025, 0.975])

@@ -102,12 +102,32 @@ def test_float32_scores_of_a_large_matrix_far_from_the_origin_hold_1e_4():
             assert float(score(ours)) == pytest.approx(expected, rel=1e-4), (score, center)
         with jax.enable_x64(True):
             assert int(dims_for_variance(ours, share=0.9)) == int(dims_for_variance(true, share=0.9))
+        for score in (participation_ratio, isoscore) if center else ():  # which need no spectrum of a matrix
+            with jax.enable_x64(True):
+                expected = float(score(true))
+            assert float(score(x)) == pytest.approx(expected, rel=1e-4)
+    traced = jax.jit(lambda a: rankme(a))(x)
+    assert float(traced) == pytest.approx(float(rankme(ours)), rel=1e-4)
     with pytest.raises(ValueError, match="the smallest singular value is 0 up to rounding"):
         condition(ours)  # beside the offset: a condition number of a million is no float32 number
 
 
+def test_traced_and_wide_matrices_get_the_values_of_the_others():
+    x = jnp.asarray(points(80, 12, dtype=np.float32))
+    for center in (True, False):
+        values = spectrum(x, center=center).values
+        assert values.dtype == jnp.float32
+        np.testing.assert_allclose(jax.jit(partial(spectrum, center=center))(x).values, values, rtol=1e-5)
+        inside = jax.jit(lambda a, center=center: spectrum(x, center=center).values + a)(jnp.zeros(12))
+        np.testing.assert_allclose(inside, values, rtol=1e-6)
+        exact = np.linalg.svd(np.float64(x) - center * np.float64(x).mean(0), compute_uv=False)
+        np.testing.assert_allclose(values, exact, rtol=1e-6)
+    np.testing.assert_allclose(spectrum(x.T, center=False).values, spectrum(x, center=False).values, rtol=1e-5)
+
+
+@pytest.mark.parametrize("rankme", [rankme, jax.jit(rankme)], ids=["plain", "traced"])
 @pytest.mark.parametrize("n", [512, 2000])
-def test_rankme_of_ten_directions_in_512_holds_1e_4_where_a_gram_matrix_finds_more(n):
+def test_rankme_of_ten_directions_in_512_holds_1e_4_where_a_gram_matrix_finds_more(n, rankme):
     random = np.random.default_rng(n)
     x = (random.normal(size=(n, 10)) @ random.normal(size=(10, 512))).astype(np.float32)
     share = np.linalg.svd(x.astype(np.float64), compute_uv=False)
