@@ -3,6 +3,12 @@
 The scores differ in conventions that their names do not tell: whether columns are centred, whether singular values or
 their squares are shared out, what is added before a logarithm. Here each takes a matrix in the form in which its
 source defines it, or a `Spectrum` that says how it was made; make that once and hand it to as many as you like.
+
+What degenerate input gives: equal rows are an error for what is centred, and elsewhere the number of a collapse (1 for
+ranks and cosines, 0 for `uniformity`). A row that comes twice is two rows. Rank one gives ranks of 1, and an error
+where smaller eigenvalues would be divided by (`condition`, `alpha_req`, `noise_variance`, `tail_exponent`). One feature
+gives ranks of 1, and an error where directions are compared (`isoscore`, `self_cluster`). Fewer rows than features
+are no error: a centred spectrum then has at most n - 1 values above rounding, which bounds every rank.
 """
 
 from repgeo.spectrum.decay import alpha_req as alpha_req

@@ -125,6 +125,15 @@ def test_traced_and_wide_matrices_get_the_values_of_the_others():
     np.testing.assert_allclose(spectrum(x.T, center=False).values, spectrum(x, center=False).values, rtol=1e-5)
 
 
+def test_squares_add_up_over_blocks_and_strips_and_what_is_left(monkeypatch):
+    monkeypatch.setattr("repgeo.spectrum.decompose._BLOCK_BYTES", 1)
+    x = np.random.default_rng(0).normal(size=(301, 200)) * np.arange(1, 201) ** -0.5 @ rotation(200) + 3
+    x = x.astype(np.float32)
+    for center in (True, False):
+        exact = np.linalg.svd(np.float64(x) - center * np.float64(x).mean(0), compute_uv=False)
+        np.testing.assert_allclose(spectrum(x, center=center).values, exact, rtol=1e-6)
+
+
 @pytest.mark.parametrize("rankme", [rankme, jax.jit(rankme)], ids=["plain", "traced"])
 @pytest.mark.parametrize("n", [512, 2000])
 def test_rankme_of_ten_directions_in_512_holds_1e_4_where_a_gram_matrix_finds_more(n, rankme):
