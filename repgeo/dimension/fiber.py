@@ -9,6 +9,7 @@ from jax import Array
 from jax.scipy.special import betainc
 
 from repgeo import checks
+from repgeo.dimension.local import log_ratio
 from repgeo.neighbors import Neighborhoods, within
 
 _EQUALLY_FAR = "a window of a row's neighbours is equally far, which no dimension explains; try a larger window"
@@ -107,7 +108,7 @@ def _windows(x, window, windows):
 def _sums(distances, window):
     """Sums (n, windows) of the exponential steps j ln(r_{j+1} / r_j); NaN for 0."""
     rank = jnp.arange(1, distances.shape[1], dtype=distances.dtype)
-    steps = rank[None] * jnp.log(distances[:, 1:] / distances[:, :-1])
+    steps = rank[None] * log_ratio(distances[:, 1:], distances[:, :-1])
     sums = steps.reshape(len(steps), -1, window).sum(2)
     return jnp.where(sums > 0, sums, jnp.nan)
 

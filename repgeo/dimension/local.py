@@ -112,15 +112,15 @@ def _at_least(x, low, k):
 @partial(jax.jit, static_argnums=1)
 def _mle(distances, less):
     k = distances.shape[1]
-    total = jnp.sum(jnp.log(distances[:, -1:] / distances[:, :-1]), 1)
+    total = jnp.sum(log_ratio(distances[:, -1:], distances[:, :-1]), 1)
     return (k - less) / jnp.where(total > 0, total, jnp.nan)
 
 
 @jax.jit
 def _moments(distances):
-    last = distances[:, -1]
-    gap = jnp.mean(1 - distances[:, :-1] / last[:, None], 1)
-    return (1 - gap) / jnp.where(gap > 0, gap, jnp.nan)
+    nearer = distances[:, :-1]
+    gap = jnp.mean(distances[:, -1:] - nearer, 1)
+    return jnp.mean(nearer, 1) / jnp.where(gap > 0, gap, jnp.nan)
 
 
 @partial(jax.jit, static_argnums=2)
@@ -130,6 +130,11 @@ def _averaged(values, first, average):
     if average == "harmonic":
         return 1 / jnp.mean(1 / values, where=first)
     return jnp.mean(values, where=first) if average == "mean" else jnp.exp(jnp.mean(jnp.log(values), where=first))
+
+
+def log_ratio(far: Array, near: Array) -> Array:
+    """ln(far / near), exactly 0 where they are equal: a quotient may be rounded, and would pass for a dimension."""
+    return jnp.log1p((far - near) / near)
 
 
 def median_over(values: Array, first: Array) -> Array:

@@ -9,6 +9,7 @@ import numpy as np
 from jax import Array, lax
 
 from repgeo import checks
+from repgeo.dimension.local import log_ratio
 from repgeo.neighbors import Neighborhoods, within
 
 _LEVEL = "too few places are kept, or at all of them the two neighbours are equally far, which no dimension explains"
@@ -42,7 +43,7 @@ def twonn(x: Array | Neighborhoods, *, method: str = "fit", discard: float | Non
 
 @partial(jax.jit, static_argnames="method")
 def _twonn(distances, first, discard, method):
-    logs = jnp.where(first, jnp.log(distances[:, 1] / distances[:, 0]), jnp.inf)
+    logs = jnp.where(first, log_ratio(distances[:, 1], distances[:, 0]), jnp.inf)
     logs = jnp.sort(logs)  # copies come last
     n = first.sum().astype(logs.dtype)
     rank = jnp.arange(1, len(logs) + 1, dtype=logs.dtype)
@@ -107,19 +108,20 @@ def _gride(distances, first, ranks):
     at = distances[:, np.asarray(ranks) - 1]
     n = first.sum().astype(at.dtype)
     pairs = [(ranks[i], ranks[i + 1]) for i in range(len(ranks) - 1)]
-    scales = [_likeliest(at[:, i + 1] / at[:, i], first, n, *pair) for i, pair in enumerate(pairs)]
+    scales = [_likeliest(log_ratio(at[:, i + 1], at[:, i]), first, n, *pair) for i, pair in enumerate(pairs)]
     dimension, error = map(jnp.stack, zip(*scales, strict=True))
     mean = jnp.sum(jnp.where(first[:, None], at, 0), 0) / n
     return Gride(dimension, error, (mean[1:] + mean[:-1]) / 2)
 
 
-def _likeliest(mu, first, n, a, b):
+def _likeliest(logs, first, n, a, b):
     """Root and 1 / sqrt(information) of the likelihood of d: N + sum((b - a - 1) t / (1 - exp -t) - (b - 1) t) = 0.
 
-    Here t = d ln mu. The left side falls and is convex in d, and t / (1 - exp -t) >= 1 + t / 2, so that the root of a
-    straight line lies below and Newton's steps climb from there. The last one is taken outside the stopped gradient.
+    Here t = d ln mu, and logs (n,) are the ln mu. The left side falls and is convex in d, and t / (1 - exp -t) >=
+    1 + t / 2, so that the root of a straight line lies below and Newton's steps climb from there. The last one is
+    taken outside the stopped gradient.
     """
-    logs = jnp.where(first, jnp.log(mu), 0)
+    logs = jnp.where(first, logs, 0)
     spread = b - a - 1
     total = logs.sum()
     total = jnp.where(total > 0, total, jnp.nan)
