@@ -198,13 +198,14 @@ def _participation_ratio(s):
 def _participation_ratio_of_rows(x):
     x = linalg.center(x)
     x = x / linalg.scale_of(x)
-    total = jnp.sum(x * x)
-    return total**2 / _gram_square(x) * jnp.where(total > 0, 1, jnp.nan)
+    gram = _gram(x)
+    square = jnp.sum(gram**2)
+    return jnp.trace(gram) ** 2 / jnp.where(square > 0, square, jnp.nan)
 
 
-def _gram_square(x: Array) -> Array:
-    """The squared norm of x^T x, which is that of x x^T: the sum of the fourth powers of the singular values."""
-    return jnp.sum((linalg.matmul(x, x.T) if x.shape[0] < x.shape[1] else linalg.matmul(x.T, x)) ** 2)
+def _gram(x: Array) -> Array:
+    """The smaller of x^T x and x x^T, whose trace and norm are the same."""
+    return linalg.matmul(x, x.T) if x.shape[0] < x.shape[1] else linalg.matmul(x.T, x)
 
 
 @jax.jit
@@ -233,7 +234,7 @@ def _corrected(x):
     norms = jnp.sum(x * x, 1)
     total = jnp.sum(norms)
     own = jnp.sum(norms**2)
-    square = _gram_square(x)
+    square = jnp.sum(_gram(x) ** 2)
     # Sums over distinct rows i, j, k, l of d_ij d_kl / 4, by inclusion and exclusion, and of Song's statistic.
     sums = (2 * n * total) ** 2 - 4 * (n**2 * own + 3 * n * total**2) + 2 * (2 * n * own + 2 * total**2 + 4 * square)
     trace_squared = sums / 4 / (n * (n - 1) * (n - 2) * (n - 3))
