@@ -25,6 +25,36 @@ _LIST = (
         venue="NeurIPS 2022",
     ),
     Paper(
+        "amsaleg2015",
+        (
+            "Laurent Amsaleg",
+            "Oussama Chelly",
+            "Teddy Furon",
+            "Stéphane Girard",
+            "Michael E. Houle",
+            "Ken-ichi Kawarabayashi",
+            "Michael Nett",
+        ),
+        2015,
+        "Estimating Local Intrinsic Dimensionality",
+        venue="KDD 2015",
+    ),
+    Paper(
+        "amsaleg2018",
+        (
+            "Laurent Amsaleg",
+            "Oussama Chelly",
+            "Teddy Furon",
+            "Stéphane Girard",
+            "Michael E. Houle",
+            "Ken-ichi Kawarabayashi",
+            "Michael Nett",
+        ),
+        2018,
+        "Extreme-Value-Theoretic Estimation of Local Intrinsic Dimensionality",
+        venue="Data Mining and Knowledge Discovery 32",
+    ),
+    Paper(
         "arora2016",
         ("Sanjeev Arora", "Yuanzhi Li", "Yingyu Liang", "Tengyu Ma", "Andrej Risteski"),
         2016,
@@ -39,6 +69,14 @@ _LIST = (
         "VICReg: Variance-Invariance-Covariance Regularization for Self-Supervised Learning",
         "2105.04906",
         "ICLR 2022",
+    ),
+    Paper(
+        "birdal2021",
+        ("Tolga Birdal", "Aaron Lou", "Leonidas J. Guibas", "Umut Şimşekli"),
+        2021,
+        "Intrinsic Dimension, Persistent Homology and Generalization in Neural Networks",
+        "2111.13171",
+        "NeurIPS 2021",
     ),
     Paper(
         "boixadsera2022",
@@ -86,6 +124,13 @@ _LIST = (
         2025,
         "Estimating Neural Representation Alignment from Sparsely Sampled Inputs and Features",
         "2502.15104",
+    ),
+    Paper(
+        "costa2004",
+        ("Jose A. Costa", "Alfred O. Hero"),
+        2004,
+        "Geodesic Entropic Graphs for Dimension and Entropy Estimation in Manifold Learning",
+        venue="IEEE Transactions on Signal Processing 52",
     ),
     Paper(
         "cui2022",
@@ -149,6 +194,14 @@ _LIST = (
         "NeurIPS 2021",
     ),
     Paper(
+        "doimo2020",
+        ("Diego Doimo", "Aldo Glielmo", "Alessio Ansuini", "Alessandro Laio"),
+        2020,
+        "Hierarchical Nucleation in Deep Neural Networks",
+        "2007.03506",
+        "NeurIPS 2020",
+    ),
+    Paper(
         "ethayarajh2019",
         ("Kawin Ethayarajh",),
         2019,
@@ -181,6 +234,13 @@ _LIST = (
         "TMLR 2023",
     ),
     Paper(
+        "fukunaga1971",
+        ("Keinosuke Fukunaga", "David R. Olsen"),
+        1971,
+        "An Algorithm for Finding Intrinsic Dimensionality of Data",
+        venue="IEEE Transactions on Computers C-20",
+    ),
+    Paper(
         "gao2017",
         (
             "Peiran Gao",
@@ -210,6 +270,21 @@ _LIST = (
         "The Optimal Hard Threshold for Singular Values is 4/√3",
         "1305.5870",
         "IEEE Transactions on Information Theory",
+    ),
+    Paper(
+        "glielmo2022",
+        ("Aldo Glielmo", "Claudio Zeni", "Bingqing Cheng", "Gábor Csányi", "Alessandro Laio"),
+        2022,
+        "Ranking the Information Content of Distance Measures",
+        "2104.15079",
+        "PNAS Nexus 1",
+    ),
+    Paper(
+        "grassberger1983",
+        ("Peter Grassberger", "Itamar Procaccia"),
+        1983,
+        "Measuring the Strangeness of Strange Attractors",
+        venue="Physica D 9",
     ),
     Paper(
         "gretton2005",
@@ -344,6 +419,13 @@ _LIST = (
         "Convergent Learning: Do different neural networks learn the same representations?",
         "1511.07543",
         "ICLR 2016",
+    ),
+    Paper(
+        "mackay2005",
+        ("David J. C. MacKay", "Zoubin Ghahramani"),
+        2005,
+        "Comments on 'Maximum Likelihood Estimation of Intrinsic Dimension' by E. Levina and P. Bickel",
+        venue="note, University of Cambridge",
     ),
     Paper(
         "marchenko1967",

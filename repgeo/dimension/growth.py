@@ -90,8 +90,8 @@ def spanning_edges(x: Array) -> tuple[Array, Array]:
 
     Edges stand in the order in which the tree grows from row 0, the row already in it first; copies of a row are
     joined by edges of length 0. Distances are taken as differences. O(n^2 p) time, O(n p) memory: no n x n array.
-    Lengths are differentiable, the tree held fixed: their sum is what T-REG makes large. Raises as `checks.matrix`,
-    but rows may be equal.
+    Lengths are differentiable, the tree held fixed; T-REG makes their sum large (Mordacq et al. 2025). Raises as
+    `checks.matrix`, but rows may be equal.
 
     >>> import jax.numpy as jnp
     >>> edges, length = spanning_edges(jnp.array([[0.0], [5.0], [1.0], [3.0]]))
