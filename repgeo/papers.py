@@ -71,6 +71,21 @@ _LIST = (
         "ICLR 2022",
     ),
     Paper(
+        "belrose2023",
+        (
+            "Nora Belrose",
+            "David Schneider-Joseph",
+            "Shauli Ravfogel",
+            "Ryan Cotterell",
+            "Edward Raff",
+            "Stella Biderman",
+        ),
+        2023,
+        "LEACE: Perfect linear concept erasure in closed form",
+        "2306.03819",
+        "NeurIPS 2023",
+    ),
+    Paper(
         "birdal2021",
         ("Tolga Birdal", "Aaron Lou", "Leonidas J. Guibas", "Umut Şimşekli"),
         2021,
@@ -85,6 +100,14 @@ _LIST = (
         "GULP: a prediction-based metric between representations",
         "2210.06545",
         "NeurIPS 2022",
+    ),
+    Paper(
+        "bolukbasi2016",
+        ("Tolga Bolukbasi", "Kai-Wei Chang", "James Zou", "Venkatesh Saligrama", "Adam Kalai"),
+        2016,
+        "Man is to Computer Programmer as Woman is to Homemaker? Debiasing Word Embeddings",
+        "1607.06520",
+        "NIPS 2016",
     ),
     Paper(
         "candes2009",
@@ -323,6 +346,14 @@ _LIST = (
         venue="Annals of Statistics",
     ),
     Paper(
+        "holstege2025",
+        ("Floris Holstege", "Shauli Ravfogel", "Bram Wouters"),
+        2025,
+        "Preserving Task-Relevant Information Under Linear Concept Removal",
+        "2506.10703",
+        "NeurIPS 2025",
+    ),
+    Paper(
         "hu2025",
         ("Yuanzhe Hu", "Kinshuk Goel", "Vlad Killiakov", "Yaoqing Yang"),
         2025,
@@ -474,6 +505,13 @@ _LIST = (
         "2405.01012",
     ),
     Paper(
+        "nadeau2003",
+        ("Claude Nadeau", "Yoshua Bengio"),
+        2003,
+        "Inference for the Generalization Error",
+        venue="Machine Learning",
+    ),
+    Paper(
         "nguyen2021",
         ("Thao Nguyen", "Maithra Raghu", "Simon Kornblith"),
         2021,
@@ -505,6 +543,29 @@ _LIST = (
         "Interpretability",
         "1706.05806",
         "NeurIPS 2017",
+    ),
+    Paper(
+        "rahimi2007",
+        ("Ali Rahimi", "Benjamin Recht"),
+        2007,
+        "Random Features for Large-Scale Kernel Machines",
+        venue="NIPS 2007",
+    ),
+    Paper(
+        "ravfogel2020",
+        ("Shauli Ravfogel", "Yanai Elazar", "Hila Gonen", "Michael Twiton", "Yoav Goldberg"),
+        2020,
+        "Null It Out: Guarding Protected Attributes by Iterative Nullspace Projection",
+        "2004.07667",
+        "ACL 2020",
+    ),
+    Paper(
+        "ravfogel2022",
+        ("Shauli Ravfogel", "Michael Twiton", "Yoav Goldberg", "Ryan Cotterell"),
+        2022,
+        "Linear Adversarial Concept Erasure",
+        "2201.12091",
+        "ICML 2022",
     ),
     Paper(
         "robinson2025",
@@ -542,6 +603,14 @@ _LIST = (
         "Stable Anisotropic Regularization",
         "2305.19358",
         "ICLR 2024",
+    ),
+    Paper(
+        "shao2023",
+        ("Shun Shao", "Yftah Ziser", "Shay B. Cohen"),
+        2023,
+        "Gold Doesn't Always Glitter: Spectral Removal of Linear and Nonlinear Guarded Attribute Information",
+        "2203.07893",
+        "EACL 2023",
     ),
     Paper(
         "shen2022",
@@ -635,6 +704,14 @@ _LIST = (
         "2506.01435",
     ),
     Paper(
+        "uppaal2025",
+        ("Rheeya Uppaal", "Apratim Dey", "Yiting He", "Yiqiao Zhong", "Junjie Hu"),
+        2025,
+        "Model Editing as a Robust and Denoised variant of DPO: A Case Study on Toxicity",
+        "2405.13967",
+        "ICLR 2025",
+    ),
+    Paper(
         "viswanathan2025",
         (
             "Karthik Viswanathan",
@@ -676,6 +753,14 @@ _LIST = (
         2017,
         "Fashion-MNIST: a Novel Image Dataset for Benchmarking Machine Learning Algorithms",
         "1708.07747",
+    ),
+    Paper(
+        "yoon2024",
+        ("Jaehong Yoon", "Shoubin Yu", "Vaidehi Patil", "Huaxiu Yao", "Mohit Bansal"),
+        2024,
+        "SAFREE: Training-Free and Adaptive Guard for Safe Text-to-Image And Video Generation",
+        "2410.12761",
+        "ICLR 2025",
     ),
     Paper(
         "yu2020",
