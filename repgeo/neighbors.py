@@ -116,7 +116,7 @@ def neighborhoods(x: Array, *, k: int) -> Neighborhoods:
     Copies of a row are one place: they share their neighbours, none is a neighbour of another, and elsewhere only the
     first of them counts; so no distance is 0. Candidates come from products of blocks of rows, distances from
     differences x_i - x_j, so that neither an offset nor near duplicates cost digits; where the products could mistake
-    a distance by more than 1e-4 of it, all differences of that row are taken. O(n^2 p) time, less than 300 MB of
+    a distance by more than 1e-4 of it, all differences of that row are taken. O(n^2 p) time, about 310 MB of
     float32 beside the input up to n = 50 000. The gradient is that of the distances while no neighbour changes.
     Raises as `checks.matrix`; ValueError unless 1 <= k <= n - 1 and x has more than k places: under a trace, distances
     that do not exist are NaN.
