@@ -70,9 +70,10 @@ def fiber_bundle_test(
     exact there and too large, which is safe, where the slope falls. The smallest over pairs is multiplied by their
     number (Bonferroni), then corrected over places: "benjamini-hochberg" (the share of false among rejected rows;
     neighbouring rows share distances, so it relies on their positive dependence) or "bonferroni" (any false
-    rejection, whatever the dependence). Not rejecting says nothing. A density that rises away from a row also makes
-    slopes rise: sparse rows beside dense ones are rejected, in a mixture of Gaussians too, so compare with a control
-    of like density. Cost and errors as `volume_slopes`. Not differentiable in use.
+    rejection, whatever the dependence). Not rejecting says nothing. A density that rises away from a row makes slopes
+    rise too: sparse rows beside dense ones, of a mixture or of a heavy tail, are rejected although nothing is singular
+    there (some per cent of a Student t of 2 degrees of freedom), so compare with a control of like density. Cost and
+    errors as `volume_slopes`.
     Source: Robinson et al. 2025 for both hypotheses and the curve; they compare slopes by another detector.
 
     >>> import jax

@@ -110,6 +110,14 @@ def test_smooth_controls_are_not_rejected(name):
     assert (fiber_bundle_test(z.astype(np.float32)).adjusted > 0.05).all()
 
 
+def test_a_heavy_tail_is_rejected_too_because_its_density_rises_towards_the_middle():
+    x = random().standard_t(2, size=(2000, 5)).astype(np.float32)
+    rejected = np.asarray(fiber_bundle_test(x).adjusted <= 0.01)
+    assert 0.005 < rejected.mean() < 0.1
+    length = np.linalg.norm(x, axis=1)
+    assert np.median(length[rejected]) > 2 * np.median(length)  # in the tail, as the docstring warns
+
+
 def test_corrections_are_the_named_ones_and_copies_are_no_tests():
     x = line_in_a_cube()
     near = neighborhoods(x, k=201)
