@@ -725,6 +725,14 @@ _LIST = (
         "2501.10573",
     ),
     Paper(
+        "voita2020",
+        ("Elena Voita", "Ivan Titov"),
+        2020,
+        "Information-Theoretic Probing with Minimum Description Length",
+        "2003.12298",
+        "EMNLP 2020",
+    ),
+    Paper(
         "wang2020",
         ("Tongzhou Wang", "Phillip Isola"),
         2020,
