@@ -57,6 +57,8 @@ def paired(x, y, *, at_least: int = 2, may_be_constant: bool = False, values: bo
 
 def floats(x, name: str = "x") -> Array:
     """`x` as a real floating JAX array of at least single precision; TypeError when it is not numeric."""
+    if isinstance(x, jax.Array) and x.dtype == np.float32 and not x.weak_type:
+        return x  # what follows would return it too, later: a mini-batch of many layers waits for it as often
     if not isinstance(x, jax.Array):
         try:
             x = np.asarray(x)
