@@ -22,3 +22,7 @@ from repgeo.erasure.linear import sal as sal
 from repgeo.erasure.linear import sal_from as sal_from
 from repgeo.erasure.linear import splince as splince
 from repgeo.erasure.linear import splince_from as splince_from
+from repgeo.erasure.rlace import Game as Game
+from repgeo.erasure.rlace import fantope as fantope
+from repgeo.erasure.rlace import rlace as rlace
+from repgeo.erasure.rounds import inlp as inlp

@@ -362,6 +362,12 @@ def _orthogonal(cross, m, rank, eps, about_mean=True):
     return u, u.T, top
 
 
+def mean_directions(x: Array, z: Array) -> Array:
+    """The left singular vectors (p, c - 1) of the covariance of centred x (n, p) with one-hot classes z (n, c)."""
+    cross = linalg.matmul(x.T, z - z.mean(0)[None])
+    return jnp.linalg.svd(cross, full_matrices=False)[0][:, : z.shape[1] - 1]
+
+
 def _splince(m, *, eps, concept):
     sd, lower, xz = _parts(Moments(m.n, m.mean_x, m.mean_y[:concept], m.rest_x, m.rest_y[:concept], m.xx,
                                    m.xy[:, :concept], m.yy[:concept, :concept]), eps)
