@@ -25,6 +25,14 @@ _LIST = (
         venue="NeurIPS 2022",
     ),
     Paper(
+        "alvarezesteban2016",
+        ("Pedro C. Álvarez-Esteban", "Eustasio del Barrio", "Juan A. Cuesta-Albertos", "Carlos Matrán"),
+        2016,
+        "A fixed-point approach to barycenters in Wasserstein space",
+        "1511.05355",
+        "Journal of Mathematical Analysis and Applications",
+    ),
+    Paper(
         "amsaleg2015",
         (
             "Laurent Amsaleg",
@@ -450,6 +458,14 @@ _LIST = (
         "Convergent Learning: Do different neural networks learn the same representations?",
         "1511.07543",
         "ICLR 2016",
+    ),
+    Paper(
+        "li2020",
+        ("Xiao Li", "Chenghua Lin", "Ruizhe Li", "Chaozheng Wang", "Frank Guerin"),
+        2020,
+        "Latent Space Factorisation and Manipulation via Matrix Subspace Projection",
+        "1907.12385",
+        "ICML 2020",
     ),
     Paper(
         "mackay2005",

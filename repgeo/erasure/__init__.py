@@ -22,6 +22,12 @@ from repgeo.erasure.linear import sal as sal
 from repgeo.erasure.linear import sal_from as sal_from
 from repgeo.erasure.linear import splince as splince
 from repgeo.erasure.linear import splince_from as splince_from
+from repgeo.erasure.prompts import AttributeCode as AttributeCode
+from repgeo.erasure.prompts import Filtered as Filtered
+from repgeo.erasure.prompts import concept_filter as concept_filter
+from repgeo.erasure.prompts import matrix_subspace_projection as matrix_subspace_projection
+from repgeo.erasure.quadratic import QuadraticEraser as QuadraticEraser
+from repgeo.erasure.quadratic import quadratic_leace as quadratic_leace
 from repgeo.erasure.rlace import Game as Game
 from repgeo.erasure.rlace import fantope as fantope
 from repgeo.erasure.rlace import rlace as rlace
