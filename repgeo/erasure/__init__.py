@@ -28,6 +28,9 @@ from repgeo.erasure.prompts import concept_filter as concept_filter
 from repgeo.erasure.prompts import matrix_subspace_projection as matrix_subspace_projection
 from repgeo.erasure.quadratic import QuadraticEraser as QuadraticEraser
 from repgeo.erasure.quadratic import quadratic_leace as quadratic_leace
+from repgeo.erasure.report import Guardedness as Guardedness
+from repgeo.erasure.report import Reading as Reading
+from repgeo.erasure.report import guardedness_report as guardedness_report
 from repgeo.erasure.rlace import Game as Game
 from repgeo.erasure.rlace import fantope as fantope
 from repgeo.erasure.rlace import rlace as rlace
