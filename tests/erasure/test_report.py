@@ -37,7 +37,7 @@ def test_a_linear_probe_is_guarded_and_another_is_not(report):
     before, after = report.rows["before"], report.rows["after"]
     assert abs(after.certificate) < 1e-4 < 0.5 < before.certificate
     assert after.probes["linear"].mean < 0.6 < 0.7 < after.probes["rbf"].mean
-    assert before.bits < 0.6 < 0.95 < after.bits
+    assert before.bits < 0.7 < 0.95 < after.bits
 
 
 def test_the_controls_have_the_rank_of_the_edit_and_hide_nothing(report):
