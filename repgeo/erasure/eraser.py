@@ -5,10 +5,11 @@ from dataclasses import dataclass
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import Array
+from jax import Array, lax
 
 from repgeo import checks, linalg
 
+_ROWS = 500  # of a block
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
@@ -16,8 +17,8 @@ class Eraser:
     """The map x -> x - left right (x - bias) + shift: low-rank, a pytree, so it vmaps, and works under jit.
 
     left (p, k), right (k, p), bias (p,), shift (p,), which is 0 unless erasers with different biases were composed.
-    What is removed is the span of `left`; a projector, P^2 = P, where right left = I. Under a fixed shape a direction
-    that turned out to be nothing is a column of zeros: `rank` does not count those.
+    What is removed is the span of `left`; a projector, P^2 = P, where right left = I. Fitted under a trace,
+    whose shapes are fixed, a direction that turned out to be nothing is a column of zeros: `rank` leaves those out.
     """
 
     left: Array
@@ -38,8 +39,9 @@ class Eraser:
             raise ValueError(f"eraser: expected one; got a batch, with bias of shape {self.bias.shape}: use vmap")
         if x.ndim not in (1, 2) or x.shape[-1] != p:
             raise ValueError(f"x: expected rows of {p} features, as the eraser was fitted on; got shape {x.shape}")
-        rows = checks.matrix(jnp.atleast_2d(x), "x", at_least=1, may_be_constant=True)
-        return _transform(self, rows).reshape(x.shape)
+        if x.ndim == 1:
+            return self.transform(x[None])[0]
+        return _transform(self, checks.matrix(x, "x", at_least=1, may_be_constant=True))
 
     @property
     def projector(self) -> Array:
@@ -78,8 +80,16 @@ class Eraser:
 
 @jax.jit
 def _transform(e, x):
-    x, left, right, bias, shift = (a.astype(jnp.result_type(x, e.left)) for a in (x, e.left, e.right, e.bias, e.shift))
-    return x + shift[None] - linalg.matmul(linalg.matmul(x - bias[None], right.T), left.T)
+    dtype = jnp.result_type(x, e.left)
+    x, left, right, bias, shift = (a.astype(dtype) for a in (x, e.left, e.right, e.bias, e.shift))
+
+    def erased(rows):
+        return rows + shift[None] - linalg.matmul(linalg.matmul(rows - bias[None], right.T), left.T)
+
+    def by_blocks(x):  # on a CPU a block of centred rows stays in cache, where the whole would be written and read
+        return lax.map(lambda row: erased(row[None])[0], x, batch_size=_ROWS)
+
+    return erased(x) if len(x) <= 2 * _ROWS else lax.platform_dependent(x, cpu=by_blocks, default=erased)
 
 
 def about(bias: Array, left: Array, right: Array) -> Eraser:

@@ -166,7 +166,7 @@ def splince(x: Array, y: Array, task: Array, *, labels: str, task_labels: str) -
     """
     x, z = _paired(x, y, "y", labels)
     x, t = _paired(x, task, "task", task_labels)
-    return splince_from(moments(x, jnp.concatenate([z, t.astype(z.dtype)], 1)), concept=z.shape[1])
+    return splince_from(_moments_of_checked(x, jnp.concatenate([z, t.astype(z.dtype)], 1)), concept=z.shape[1])
 
 
 def splince_from(m: Moments, *, concept: int) -> Eraser:
@@ -234,7 +234,10 @@ def oracle_leace_from(m: Moments) -> OracleEraser:
 
 
 def _moments(x, y, labels) -> Moments:
-    return moments(*_paired(x, y, "y", labels))
+    return _moments_of_checked(*_paired(x, y, "y", labels))
+
+
+_moments_of_checked = jax.jit(moments)  # values are not looked at a second time under a trace
 
 
 def _paired(x, y, name, labels):
@@ -265,6 +268,9 @@ def _warned(e: Eraser, top: Array, name: str) -> Eraser:
                 "which is rounding",
                 stacklevel=4,
             )
+        real = np.asarray(e.left != 0).any(0)
+        if not real.all():
+            e = Eraser(e.left[:, real], e.right[real], e.bias, e.shift)
     return e
 
 
