@@ -43,7 +43,8 @@ def as_concept(y: Array, *, labels: str, classes: int | None = None) -> Array:
     if y.ndim != 1 or not len(y):
         raise ValueError(f"y: expected one class a row, shape (n,); got shape {y.shape}")
     if checks.is_concrete(y):
-        low, high = int(y.min()), int(y.max())
+        known = np.asarray(y)  # a trace that closes over y would stage its minimum
+        low, high = int(known.min()), int(known.max())
     elif classes is None:
         raise ValueError("classes: expected their number; got None, under a trace that does not know the labels")
     else:
@@ -182,7 +183,7 @@ def splince_from(m: Moments, *, concept: int) -> Eraser:
     m = spread(m)
     concept = checks.count(concept, "concept", low=1, high=m.xy.shape[1] - 1, why="columns before those of the task")
     left, right, top, apart = _in_double(partial(_splince, concept=concept), m)
-    if checks.is_concrete(apart) and not apart > 1e-4:
+    if checks.is_concrete(apart) and not float(apart) > 1e-4:
         raise ValueError("task: expected one that the concept leaves room for; got one whose linear trace in x lies "
                          "within the concept's, so that erasing the one erases the other")
     return _warned(about(m.mean_x, left, right), top, "splince")

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 
 from repgeo import checks, linalg
@@ -46,7 +47,7 @@ def concept_filter(tokens: Array, concept: Array, *, alpha: float = 0.01) -> Fil
     p = tokens.shape[1]
     if concept.shape[1] != p or len(concept) >= p:
         raise ValueError(f"concept: expected fewer than {p} rows of {p} features; got shape {concept.shape}")
-    if checks.is_concrete(concept) and not jnp.any(concept != 0):
+    if checks.is_concrete(concept) and not np.any(np.asarray(concept)):
         raise ValueError("concept: expected at least one row that is not 0; got zeros only")
     alpha = checks.real(alpha, "alpha", low=0)
     return Filtered(*_filtered(tokens, concept.astype(tokens.dtype), alpha))

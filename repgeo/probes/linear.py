@@ -57,7 +57,8 @@ def labelled(x: Array, y: Array, classes: int | None) -> tuple[Array, Array, int
     if y.shape != x.shape[:1]:
         raise ValueError(f"x and y: expected one class a row; got shapes {x.shape} and {y.shape}")
     if checks.is_concrete(y):
-        low, high = int(y.min()), int(y.max())
+        known = np.asarray(y)  # a trace that closes over y would stage its minimum
+        low, high = int(known.min()), int(known.max())
         c = high + 1 if classes is None else checks.count(classes, "classes", low=2, high=2**31)
         if low < 0 or high >= c:
             raise ValueError(f"y: expected classes 0 ... {c - 1}; got labels from {low} to {high}")

@@ -228,6 +228,20 @@ def test_under_jit_and_vmap_an_eraser_is_the_same():
             np.testing.assert_allclose(batch[i], erased(xs[i], ys[i]), atol=2e-3)
 
 
+def test_a_trace_may_close_over_data_and_labels():
+    x, y, task = planted(5, n=60, p=5, c=2)
+    x, y, task = jnp.asarray(x, jnp.float32), jnp.asarray(y), jnp.asarray(task)
+    kinds = {"labels": "categorical"}
+    fits = {
+        "leace": lambda: leace(x, y, **kinds),
+        "splince": lambda: splince(x, y, task, task_labels="categorical", **kinds),
+        "sal": lambda: sal(x, y, rank=1, **kinds),
+    }
+    for name, fit in fits.items():
+        traced = jax.jit(lambda a, fit=fit: fit().transform(x) * a)(1.0)
+        np.testing.assert_allclose(traced, fit().transform(x), atol=1e-4, err_msg=name)
+
+
 def test_a_gradient_passes_through_a_fit():
     x, y, _ = planted(9, n=40, p=4, c=2)
     z = as_concept(y, labels="categorical")
