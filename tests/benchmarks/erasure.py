@@ -126,31 +126,7 @@ def rlace_rows(mode):
     return rows + closed
 
 
-def vmapped_rows(mode):
-    """8 ranks x 5 seeds in one call beside one after another, n=2 000, p=100, 500 steps each."""
-    x, y = planted(2000, 100)
-    jx, jy = jnp.asarray(x), jnp.asarray(y)
-    ranks = jnp.repeat(jnp.arange(1, 9), 5)
-    keys = jax.random.split(jax.random.key(0), 40)
-    settings = {"start": "random", "steps": 500, "every": 500, "most": 8, "classes": 2, "tolerance": 0.0}
-
-    def one(k, key):
-        return room.rlace(jx, jy, rank=k, key=key, **settings).certificate
-
-    together, alone = jax.jit(jax.vmap(one)), jax.jit(one)
-    assert np.isfinite(together(ranks, keys)).all()
-    return compare(
-        "R-LACE, 8 ranks x 5 seeds in one call, n=2 000, p=100, 500 steps, float32",
-        lambda: jax.block_until_ready(together(ranks, keys)),
-        {"the same, one after another": (
-            lambda: [jax.block_until_ready(alone(k, s)) for k, s in zip(ranks, keys, strict=True)], 1 / 3,
-        )},
-        mode=mode,
-        rounds=3,
-    )
-
-
-ROWS = (leace_rows, rlace_rows, vmapped_rows)
+ROWS = (leace_rows, rlace_rows)
 
 
 def memory_rows():
