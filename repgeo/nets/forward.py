@@ -269,7 +269,7 @@ def fitting(params: dict, net: Net) -> dict:
     return params
 
 
-def as_images(images, net: Net) -> Array:
+def as_images(images, net) -> Array:
     """`images` as finite float32 (n, h, w) of the size that `net` takes, or an error."""
     images = checks.floats(images, "images")
     if images.ndim != 3 or images.shape[1:] != net.image or len(images) < 1:

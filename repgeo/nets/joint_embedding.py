@@ -15,6 +15,7 @@ import optax
 from jax import Array
 
 from repgeo import checks
+from repgeo.nets.forward import as_images
 from repgeo.nets.training import _order
 
 
@@ -124,7 +125,7 @@ def embed(params: dict, net: JointNet, images) -> tuple[Array, Array]:
     >>> h.shape, z.shape
     ((3, 32), (3, 4))
     """
-    images = _images(images, net)
+    images = as_images(images, net)
     want = jax.eval_shape(lambda key: init_joint(key, net), jax.random.key(0))
     got, want = jax.tree.map(jnp.shape, params), jax.tree.map(jnp.shape, want)
     if got != want:
@@ -154,7 +155,7 @@ def train_joint(
     >>> run.losses.shape, run.params["encoder"][0]["weight"].shape
     ((2, 3), (2, 16, 4))
     """
-    images = _images(images, net)
+    images = as_images(images, net)
     steps = checks.count(steps, "steps", low=1, high=10**7)
     batch = checks.count(batch, "batch", low=2, high=len(images), why="at most one epoch")
     augmented(key, images[:1], augment)  # its errors, before the loop is compiled
@@ -173,15 +174,6 @@ def train_joint(
     if len(bad):
         raise ValueError(f"the loss of networks {bad.tolist()} is not finite any more: lower their learning_rate")
     return JointRun(params, losses)
-
-
-def _images(images, net: JointNet) -> Array:
-    images = checks.floats(images, "images")
-    if images.ndim != 3 or images.shape[1:] != net.image or len(images) < 1:
-        raise ValueError(f"images: expected shape (n, {net.image[0]}, {net.image[1]}); got {images.shape}")
-    if checks.is_concrete(images) and not bool(jnp.isfinite(images).all()):
-        raise ValueError("images: expected finite values; got NaN or infinity")
-    return images.astype(jnp.float32)
 
 
 def _spread(value, m: int) -> Array:
