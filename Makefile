@@ -52,8 +52,9 @@ build/index.html: .venv/.ready $(INPUTS)
 notebooks: build/index.html
 	@echo "up to date: build/index.html"
 
+# One worker a core, four at most for memory; a test file stays in one worker, and files start in the order collected.
 test: .venv/.ready
-	@$(RUN) -m pytest $(ARGS)
+	@$(RUN) -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 # Execute the committed notebooks in place and record their claims; then review the diff.
 outputs: .venv/.ready

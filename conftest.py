@@ -17,8 +17,9 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 
 def pytest_sessionstart(session):
     """Send the claims of notebooks run as tests beside the committed ledger, not into it."""
-    shutil.rmtree(LEDGER, ignore_errors=True)
-    LEDGER.mkdir(parents=True)
+    if not hasattr(session.config, "workerinput"):  # workers of `pytest -n` find the folder made
+        shutil.rmtree(LEDGER, ignore_errors=True)
+        LEDGER.mkdir(parents=True)
     os.environ["REPGEO_LEDGER"] = str(LEDGER)  # kernels inherit it
 
 
@@ -30,5 +31,5 @@ def forget_compiled_code():
 
 
 def pytest_collection_modifyitems(items):
-    """Compare ledgers last: they read what the notebooks of this session wrote."""
-    items.sort(key=lambda item: item.path.name == "test_ledger.py")
+    """Put notebooks first, for they take longest, and ledgers last, for they read what those wrote."""
+    items.sort(key=lambda item: (item.path.name == "test_ledger.py") - (item.path.suffix == ".ipynb"))
