@@ -216,18 +216,27 @@ def _without_blocks(key: Array, *, n: int, blocks: int) -> Array:
     return dealt[others].reshape(blocks, -1)
 
 
-@partial(jax.jit, static_argnames=("rounds", "n", "size"))
 def _subsets(key: Array, *, rounds: int, n: int, size: int) -> Array:
     """Rows of random subsets of range(n): (rounds, size).
 
-    Random numbers that carry a row in their low bits are sorted, at a third of the cost of a shuffle. Rows are numbered
-    from a random one on, so that equal numbers favour none.
+    Random numbers that carry a row in their low bits are sorted, at a third of the cost of a shuffle. NumPy sorts
+    what is concrete: the same order, in a twentieth of XLA's time on a CPU.
+    """
+    tickets = _tickets(key, rounds=rounds, n=n)
+    tickets = np.sort(tickets, axis=1) if checks.is_concrete(tickets) else jnp.sort(tickets, axis=1)
+    return jnp.asarray((tickets[:, :size] & (2 ** (n - 1).bit_length() - 1)).astype(np.int32))
+
+
+@partial(jax.jit, static_argnames=("rounds", "n"))
+def _tickets(key: Array, *, rounds: int, n: int) -> Array:
+    """Random numbers (rounds, n) with a row of range(n) in the low bits of each.
+
+    Rows are numbered from a random one on, so that equal numbers favour none.
     """
     width = (n - 1).bit_length()
     first, other = jax.random.split(key)
     row = (jnp.arange(n)[None] + jax.random.randint(first, (rounds, 1), 0, n)) % n
-    tickets = jax.random.bits(other, (rounds, n), jnp.uint32) >> width << width
-    return (jnp.sort(tickets | row.astype(jnp.uint32), axis=1)[:, :size] & (2**width - 1)).astype(jnp.int32)
+    return jax.random.bits(other, (rounds, n), jnp.uint32) >> width << width | row.astype(jnp.uint32)
 
 
 def _tail(level: float) -> float:
