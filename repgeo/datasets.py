@@ -152,4 +152,5 @@ def _decoded(key: str, arrays: dict[str, np.ndarray]) -> np.ndarray:
     """The array under `key`, back in float32 if it was stored as codes."""
     if key + SCALE not in arrays:
         return arrays[key]
-    return arrays[key].astype(np.float32) * arrays[key + SCALE] + arrays[key + ZERO]
+    codes = arrays[key].astype(np.float32, order="C")  # a file may hold the columns one after the other
+    return codes * arrays[key + SCALE] + arrays[key + ZERO]

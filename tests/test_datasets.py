@@ -4,6 +4,7 @@ import hashlib
 import importlib.util
 import json
 import shutil
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -263,6 +264,44 @@ def test_a_builder_writes_the_same_bytes_twice_and_keeps_the_cards_of_others(fol
     assert datasets.names(folder=folder) == ("again", "small")
 
 
+def test_each_array_is_written_by_the_smaller_of_deflate_and_lzma(tmp_path):
+    rng = np.random.default_rng(0)
+    arrays = {
+        "noise": rng.integers(0, 256, 5_000).astype(np.uint8),
+        "repeats": np.tile(rng.integers(0, 256, 50_000).astype(np.uint8), 3),  # deflate forgets after 32 kB
+        "columns": np.asfortranarray(rng.normal(size=(20, 3)).astype(np.float32)),
+    }
+    with open(tmp_path / "a.npz", "wb") as out:
+        builder("cards").write_arrays(out, arrays)
+    with zipfile.ZipFile(tmp_path / "a.npz") as archive:
+        methods = {member.filename: member.compress_type for member in archive.infolist()}
+    assert methods["noise.npy"] == zipfile.ZIP_DEFLATED and methods["repeats.npy"] == zipfile.ZIP_LZMA
+    with np.load(tmp_path / "a.npz", allow_pickle=False) as archive:
+        assert archive.files == list(arrays)
+        assert all(np.array_equal(archive[key], array) for key, array in arrays.items())
+
+
+def test_no_builder_can_write_a_pickle(tmp_path):
+    with open(tmp_path / "a.npz", "wb") as out, pytest.raises(ValueError, match="Object arrays cannot be saved"):
+        builder("cards").write_arrays(out, {"x": np.array([{}], dtype=object)})
+
+
+def test_files_that_get_smaller_are_packed_again_with_the_same_arrays(folder):
+    cards = builder("cards")
+    fields = {"what": "w", "source": "s", "version": "v", "licence": "l", "notices": [], "builder": "b"}
+    arrays = {"x": np.arange(3_000, dtype=np.float64).reshape(1000, 3), "y": np.array(["a", "bc"])}
+    cards.record(arrays, name="loose", folder=folder, seeds=[1, 2], **fields)
+    np.savez(folder / "loose.npz", **arrays)  # not compressed at all
+    before = (folder / "small.npz").read_bytes()
+    for name in ("loose", "small"):
+        cards.repack(name, folder)
+    again = datasets.load("loose", folder=folder)
+    assert all(np.array_equal(again[key], array) for key, array in arrays.items())
+    assert again.card.bytes == (folder / "loose.npz").stat().st_size < 20_000
+    assert again.card.details == {"seeds": [1, 2]}
+    assert (folder / "small.npz").read_bytes() == before  # nothing to save there
+
+
 def test_rows_are_drawn_in_an_order_that_only_their_names_fix():
     shuffled = builder("cards").shuffled
     names = [f"n{i:03d}" for i in range(300)]
@@ -290,6 +329,16 @@ def test_weights_are_read_without_running_what_a_pickle_asks_for(tmp_path):
 
 
 # --- the loader
+
+
+def test_codes_that_lie_column_by_column_come_back_row_by_row(folder):
+    arrays = dict(np.load(folder / "small.npz"))
+    expected = datasets.load("small", folder=folder)["x"]
+    fields = {"what": "w", "source": "s", "version": "v", "licence": "l", "notices": [], "builder": "b"}
+    by_column = arrays | {"x": np.asfortranarray(arrays["x"])}
+    builder("cards").record(by_column, name="columns", folder=folder, **fields)
+    x = datasets.load("columns", folder=folder)["x"]
+    assert np.array_equal(x, expected) and x.flags.c_contiguous
 
 
 def test_eight_bits_come_back_as_floats_by_column(folder):
