@@ -3,6 +3,7 @@
 Are two networks the same? `repgeo.similarity` (its measures are also here, as `repgeo.cka` and so on).
 How many directions are in use? `repgeo.spectrum` (`repgeo.rankme` and so on).
 How many degrees of freedom, over all and around each row? `repgeo.dimension` (`repgeo.twonn` and so on).
+How does a random walk spread over the rows, and how far is it along them? `repgeo.diffusion` (`repgeo.dse`).
 What can be removed, what is still readable, and what broke meanwhile? `repgeo.erasure` (`repgeo.leace` and so on).
 What does a probe read, on rows that it has not seen? `repgeo.probes`.
 Is the number more than luck? `repgeo.chance`.
@@ -20,11 +21,12 @@ A room is loaded when it is first asked for.
 from importlib import import_module as _import_module
 
 _ROOMS = (
-    "chance claims datasets debiased_moments dimension erasure merging moments neighbors nets papers plots probes "
-    "similarity spectrum views worlds"
+    "chance claims datasets debiased_moments diffusion dimension erasure merging moments neighbors nets papers plots "
+    "probes similarity spectrum views worlds"
 ).split()
 _AT_THE_FRONT = {
     "debiased_moments": "DebiasedMoments",
+    "diffusion": "diffusion_map dse dsmi heat_geodesic",
     "dimension": "gride lid_mle mean_lid mst_dimension twonn",
     "erasure": "Eraser guardedness_report inlp leace mean_projection project_out rlace sal splince",
     "moments": "Moments moments_by_blocks",
