@@ -7,6 +7,7 @@ built, and the SHA-256 of its bytes. Nothing here unpickles.
 import dataclasses
 import difflib
 import hashlib
+import importlib.util
 import io
 import json
 import os
@@ -17,6 +18,7 @@ from pathlib import Path
 import numpy as np
 
 SCALE, ZERO = "__scale", "__zero"
+_RATINGS = {"simlex999": "simlex999.txt", "wordsim353": "wordsim353.tsv"}
 
 
 @dataclass(frozen=True)
@@ -96,6 +98,32 @@ def load(name: str, *, folder: str | os.PathLike | None = None) -> Dataset:
     card = cards[name]
     arrays = _read(folder, card)
     return Dataset(name, {k: _decoded(k, arrays) for k in arrays if not k.endswith((SCALE, ZERO))}, card)
+
+
+def ratings(name: str) -> tuple[np.ndarray, np.ndarray]:
+    """People's ratings of how alike two words are: pairs (m, 2) of lower-case words and scores (m,), 0 to 10.
+
+    `name` is "simlex999" (similarity, not mere relatedness; Hill et al. 2015) or "wordsim353" (relatedness, mostly;
+    Finkelstein et al. 2002). Neither is shipped here: they are read, as text, from the test data of an installed
+    gensim, which is not imported. Raises ValueError for another name; FileNotFoundError where gensim is not installed
+    or has not the file.
+
+    >>> pairs, scores = ratings("simlex999")
+    >>> pairs.shape, pairs[0].tolist(), float(scores[0])
+    ((999, 2), ['old', 'new'], 1.58)
+    """
+    if name not in _RATINGS:
+        raise ValueError(f"name: expected one of {', '.join(_RATINGS)}; got {name!r}")
+    spec = importlib.util.find_spec("gensim")
+    places = [] if spec is None else list(spec.submodule_search_locations or [])
+    paths = [Path(place) / "test" / "test_data" / _RATINGS[name] for place in places]
+    path = next((path for path in paths if path.is_file()), None)
+    if path is None:
+        raise FileNotFoundError(f"{_RATINGS[name]} is read from the package gensim, which is not installed with its "
+                                f"test data: pip install gensim")
+    lines = path.read_text(encoding="utf-8").splitlines()
+    rows = [line.split("\t") for line in lines if line.strip() and not line.startswith("#")]
+    return np.array([[u.lower(), v.lower()] for u, v, _ in rows]), np.array([float(score) for *_, score in rows])
 
 
 def _folder(folder: str | os.PathLike | None) -> Path:

@@ -252,6 +252,37 @@ def scatter(x, y, *, xlabel: str, ylabel: str, groups: Sequence | None = None,
     return _named(ax, xlabel, ylabel, title)
 
 
+def guardedness(report, *, title: str = "", ax: Axes | None = None) -> Axes:
+    """Held-out accuracy of every probe on every version of the rows, with intervals; a dashed line for the majority.
+
+    `report` is what `erasure.guardedness_report` returns; a task's probe comes last.
+
+    >>> from types import SimpleNamespace as Some
+    >>> score = Some(mean=0.9, low=0.8, high=1.0, majority=0.5)
+    >>> report = Some(rows={"before": Some(probes={"linear": score}, task=None)})
+    >>> guardedness(report).get_xlabel()
+    'accuracy on held-out rows'
+    >>> plt.close()
+    """
+    ax = _axes(ax)
+    tables = {name: row.probes | ({"task": row.task} if row.task else {}) for name, row in report.rows.items()}
+    probes = list(next(iter(tables.values())))
+    for i, (name, scores) in enumerate(tables.items()):
+        heights = np.arange(len(probes)) + 0.18 * (i - (len(tables) - 1) / 2)
+        for height, score in zip(heights, scores.values(), strict=True):
+            ax.plot([score.low, score.high], [height, height], color=_pick(COLOURS, i), linewidth=3, alpha=0.45)
+        ax.plot([score.mean for score in scores.values()], heights, linestyle="", marker=_pick(MARKERS, i),
+                color=_pick(COLOURS, i), markeredgecolor="white", markersize=8, label=name)
+    for height, score in enumerate(next(iter(tables.values())).values()):
+        ax.plot([score.majority] * 2, [height - 0.42, height + 0.42], color=PALE, linestyle="--", linewidth=1.5,
+                label="majority" if height == 0 else None, zorder=1)
+    ax.set_yticks(range(len(probes)), probes)
+    ax.set_ylim(len(probes) - 0.5, -0.5)
+    ax.grid(axis="y", visible=False)
+    ax.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
+    return _named(ax, "accuracy on held-out rows", "", title)
+
+
 def _axes(ax: Axes | None) -> Axes:
     return plt.gca() if ax is None else ax
 

@@ -4,6 +4,7 @@ import hashlib
 import importlib.util
 import json
 import shutil
+import sys
 import zipfile
 from pathlib import Path
 
@@ -426,3 +427,19 @@ def test_a_copy_of_the_folder_loads_like_the_original(tmp_path):
     shutil.copy(DATA / "fashion_mnist.npz", tmp_path)
     original, copy = datasets.load("fashion_mnist", folder=DATA), datasets.load("fashion_mnist", folder=tmp_path)
     assert all(np.array_equal(original[key], copy[key]) for key in original.arrays)
+
+
+@pytest.mark.parametrize(("name", "m", "first"), [("simlex999", 999, 1.58), ("wordsim353", 353, 6.77)])
+def test_ratings_are_read_without_importing_the_package_that_has_them(name, m, first):
+    pairs, scores = datasets.ratings(name)
+    assert pairs.shape == (m, 2) and scores.shape == (m,) and scores[0] == first
+    assert 0 <= scores.min() and scores.max() <= 10 and (np.char.lower(pairs) == pairs).all()
+    assert "gensim" not in sys.modules
+
+
+def test_ratings_that_are_not_there_are_asked_for(monkeypatch):
+    with pytest.raises(ValueError, match="name: expected one of simlex999, wordsim353; got 'men'"):
+        datasets.ratings("men")
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(FileNotFoundError, match="simlex999.txt is read from the package gensim.*pip install gensim"):
+        datasets.ratings("simlex999")

@@ -1,6 +1,7 @@
 """Plots: the axes hold what was handed in, colour never stands alone, nothing is shown."""
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -198,3 +199,19 @@ def test_bad_input_is_named_before_anything_is_drawn(call, words):
     with pytest.raises(ValueError, match=words):
         call()
     assert not plt.get_fignums()
+
+
+def test_every_version_of_a_guardedness_report_is_a_marker_of_its_own_on_every_probe():
+    def score(mean):
+        return SimpleNamespace(mean=mean, low=mean - 0.05, high=mean + 0.05, majority=0.5)
+
+    rows = {
+        name: SimpleNamespace(probes={"linear": score(mean), "rbf": score(0.9)}, task=score(0.8))
+        for name, mean in (("before", 0.95), ("after", 0.5), ("random", 0.94), ("shuffled", 0.93))
+    }
+    ax = plots.guardedness(SimpleNamespace(rows=rows), title="Guarded, not erased")
+    assert [text.get_text() for text in ax.get_yticklabels()] == ["linear", "rbf", "task"]
+    drawn = {line.get_label(): line for line in ax.lines if not line.get_label().startswith("_")}
+    assert list(drawn) == [*rows, "majority"]
+    assert len({drawn[name].get_marker() for name in rows}) == 4
+    np.testing.assert_allclose(drawn["after"].get_xdata(), [0.5, 0.9, 0.8])

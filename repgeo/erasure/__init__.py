@@ -34,4 +34,8 @@ from repgeo.erasure.report import guardedness_report as guardedness_report
 from repgeo.erasure.rlace import Game as Game
 from repgeo.erasure.rlace import fantope as fantope
 from repgeo.erasure.rlace import rlace as rlace
+from repgeo.erasure.rlace import rlace_runs as rlace_runs
 from repgeo.erasure.rounds import inlp as inlp
+from repgeo.erasure.words import Association as Association
+from repgeo.erasure.words import similarity_agreement as similarity_agreement
+from repgeo.erasure.words import weat as weat

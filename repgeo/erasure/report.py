@@ -1,7 +1,7 @@
 """What is guarded, what other probes still read, and what broke meanwhile: one table, its controls in every row."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import jax
 import jax.numpy as jnp
@@ -11,6 +11,7 @@ from jax import Array
 from repgeo import checks, linalg
 from repgeo.erasure.eraser import project_out
 from repgeo.erasure.linear import mean_directions
+from repgeo.erasure.words import Association, similarity_agreement, weat
 from repgeo.neighbors import nearest, shared
 from repgeo.probes import Score, code_length, cross_entropy, entropy, knn, logistic, mlp, over_splits, rbf
 from repgeo.probes.linear import labelled
@@ -26,6 +27,7 @@ class Reading:
     on the rows it was fitted on, 0 where guarded. probes: held-out accuracy by probe. bits: code length of a label by
     a linear probe. edit: mean squared move over the total variance. cka: linear CKA with the original. overlap: mean
     share of the nearest neighbours that stay. task: held-out accuracy of a linear probe of the task, if there is one.
+    words: Spearman's correlation with each set of ratings; weat: effect size and p of each test; empty without words.
     """
 
     rank: int
@@ -36,6 +38,8 @@ class Reading:
     cka: float
     overlap: float
     task: Score | None
+    words: dict[str, float] = field(default_factory=dict)
+    weat: dict[str, Association] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -49,12 +53,15 @@ class Guardedness:
         """The readings as lines of text, a Markdown table; accuracies with their intervals."""
         first = next(iter(self.rows.values()))
         names = [*first.probes, *(["task"] if first.task else [])]
-        lines = ["| | rank | certificate | " + " | ".join(names) + " | bits | edit | cka | overlap |"]
-        lines.append("|" + "---|" * (7 + len(names)))
+        more = [*first.words, *(f"WEAT {name} d (p)" for name in first.weat)]
+        ends = " | ".join(["bits", "edit", "cka", "overlap", *more])
+        lines = ["| | rank | certificate | " + " | ".join(names) + f" | {ends} |"]
+        lines.append("|" + "---|" * (7 + len(names) + len(more)))
         for name, row in self.rows.items():
             scores = [*row.probes.values(), *([row.task] if row.task else [])]
             cells = [f"{s.mean:.3f} [{s.low:.3f}, {s.high:.3f}]" for s in scores]
-            tail = [f"{value:.3f}" for value in (row.bits, row.edit, row.cka, row.overlap)]
+            tail = [f"{value:.3f}" for value in (row.bits, row.edit, row.cka, row.overlap, *row.words.values())]
+            tail += [f"{found.d:.2f} ({found.p:.3f})" for found in row.weat.values()]
             lines.append("| " + " | ".join([name, str(row.rank), f"{row.certificate:.4f}", *cells, *tail]) + " |")
         shares = [f"majority {score.majority:.3f}" for score in list(first.probes.values())[:1]]
         return "\n".join([*lines, f"\nH(y) = {self.entropy:.4f} nats; {shares[0]}"])
@@ -62,7 +69,8 @@ class Guardedness:
 
 def guardedness_report(
     before: Array, after: Array, y: Array, *, key: Array, task: Array | None = None, probes: Mapping | None = None,
-    splits: int = 5, k: int = 10,
+    splits: int = 5, k: int = 10, words: Sequence[str] | None = None, ratings: Mapping | None = None,
+    associations: Mapping | None = None,
 ) -> Guardedness:
     """What `after` (n, p) still tells of the classes y (n,), and what it lost of `before` (n, p), beside two controls.
 
@@ -72,7 +80,9 @@ def guardedness_report(
     this rank, and a concept that a control hides was never there. An erased row is not a held-out row: probes are
     scored on rows that the eraser may have seen, so hand in others where it matters. `task` (n,) are other classes
     whose reading should stay; `probes` by name are fitted as in `repgeo.probes`, the four of PROBES unless given; `k`
-    neighbours. Cost: 4 versions of all probes over `splits`, most of it the network, and O(n^2 p). Errors as
+    neighbours. `words` (n,) names the rows where they are vectors of words; then `ratings` by name, each (pairs (m, 2),
+    scores (m,)) as `datasets.ratings` gives them, and `associations` by name, each four lists of words for `weat`,
+    are measured too. Cost: 4 versions of all probes over `splits`, most of it the network, and O(n^2 p). Errors as
     `probes.over_splits`; ValueError for versions of different shapes, and where nothing was edited.
 
     >>> import jax, jax.numpy as jnp
@@ -90,6 +100,8 @@ def guardedness_report(
     if after.shape != before.shape:
         raise ValueError(f"before and after: expected one shape; got {before.shape} and {after.shape}")
     probes = dict(PROBES if probes is None else probes)
+    ratings, associations = dict(ratings or {}), dict(associations or {})
+    at = _places(words, len(before), ratings, associations)
     k = checks.count(k, "k", low=1, high=len(before) - 1, why="n - 1 other rows")
     rank = edit_rank(before, after)
     if not rank:
@@ -108,11 +120,37 @@ def guardedness_report(
     lists = nearest(before, k=k, metric="euclidean")
     return Guardedness(
         {
-            name: _reading(before, version, y, lists, fits, c, task, probes, splits, k)
+            name: replace(
+                _reading(before, version, y, lists, fits, c, task, probes, splits, k),
+                words={of: similarity_agreement(version, words, *rated) for of, rated in ratings.items()},
+                weat={
+                    of: weat(*(version[jnp.asarray([at[w] for w in words])] for words in sets), key=fits)
+                    for of, sets in associations.items()
+                },
+            )
             for name, version in versions.items()
         },
         entropy(y),
     )
+
+
+def _places(words, n, ratings, associations):
+    """The row of each word, or an error that names what is missing."""
+    if words is None:
+        if ratings or associations:
+            raise ValueError("words: expected the word of each row, for ratings and associations; got None")
+        return {}
+    at = {str(word): row for row, word in enumerate(words)}
+    if len(at) != n or len(words) != n:
+        raise ValueError(f"words: expected {n} different ones, one a row; got {len(words)}, {len(at)} of them")
+    for name, sets in associations.items():
+        lost = [word for some in sets for word in some if word not in at]
+        if len(sets) != 4 or lost:
+            raise ValueError(
+                f"associations[{name!r}]: expected four lists of words that rows are named by; got {len(sets)} lists, "
+                f"with {len(lost)} unknown words {lost[:5]}"
+            )
+    return at
 
 
 def edit_rank(before: Array, after: Array) -> int:

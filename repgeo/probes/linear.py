@@ -141,18 +141,36 @@ def _ridge(x, z, l2):
 def fit_logistic(x: Array, z: Array, l2: Array, tolerance: Array) -> Linear:
     """`logistic` without its checks, on one-hot (or any) shares z (n, c) of the classes."""
     x, mean, scale, covariance = _standard(x)
-    p = x.shape[1]
-    lower = jnp.linalg.cholesky(covariance / 4 + l2 * jnp.eye(p, dtype=x.dtype))
-    white = jax.scipy.linalg.solve_triangular(lower, x.T, lower=True).T
+    white, lower = whitened(x, covariance, l2)
+    v, bias, slope, steps = fit_white(white, lower, z, l2, tolerance)
+    return Linear(_solved(lower, v, trans=1) / scale, bias, mean, slope, steps)
 
-    def weights_of(v):
-        return jax.scipy.linalg.solve_triangular(lower, v, lower=True, trans=1)
+
+def whitened(x: Array, covariance: Array, l2: Array) -> tuple[Array, Array]:
+    """Rows of x (n, p) in coordinates in which the curvature of the loss at 0 is about 1, and their factor (p, p)."""
+    lower = jnp.linalg.cholesky(covariance / 4 + l2 * jnp.eye(len(covariance), dtype=x.dtype))
+    return _solved(lower, x.T).T, lower
+
+
+def _solved(lower, a, trans=0):
+    return jax.scipy.linalg.solve_triangular(lower, a, lower=True, trans=trans)
+
+
+def fit_white(
+    white: Array, lower: Array, z: Array, l2: Array, tolerance: Array, closed: Array | None = None
+) -> tuple[Array, Array, Array, Array]:
+    """Newton steps on rows from `whitened`: (weights (p, c) there, bias (c,), norm of the gradient, steps).
+
+    `closed` (p, k), orthonormal columns or zeros, is what the weights stay orthogonal to: with an orthonormal basis of
+    lower^-1 U that is the probe of the rows without the span of U, from rows that need not be erased for it.
+    """
 
     def loss(at):
         v, b = at
+        v = v if closed is None else v - linalg.matmul(closed, linalg.matmul(closed.T, v))
         logits = linalg.matmul(white, v) + b[None]
         entropy = jnp.mean(jax.nn.logsumexp(logits, 1) - jnp.sum(z * logits, 1))
-        return entropy + l2 / 2 * jnp.sum(weights_of(v) ** 2)
+        return entropy + l2 / 2 * jnp.sum(_solved(lower, v, trans=1) ** 2)
 
     def norm(g):
         return jnp.sqrt(sum(jnp.sum(a * a) for a in g))
@@ -165,7 +183,7 @@ def fit_logistic(x: Array, z: Array, l2: Array, tolerance: Array) -> Linear:
             curvature, jax.tree.map(jnp.negative, slope), tol=jnp.minimum(0.1, jnp.sqrt(size)), maxiter=100
         )
         fall = sum(jnp.vdot(a, b) for a, b in zip(step, slope, strict=True))
-        slack = 4 * jnp.finfo(x.dtype).eps * jnp.abs(value)  # near the end a true step moves the loss by rounding only
+        slack = 4 * jnp.finfo(white.dtype).eps * jnp.abs(value)  # at the end a true step is rounding
 
         def moved(t):
             return jax.tree.map(lambda a, s: a + t * s, at, step)
@@ -178,16 +196,17 @@ def fit_logistic(x: Array, z: Array, l2: Array, tolerance: Array) -> Linear:
             t, _, tries = trial
             return t / 2, loss(moved(t / 2)), tries + 1
 
-        one = jnp.ones((), x.dtype)
+        one = jnp.ones((), white.dtype)
         t, found, _ = lax.while_loop(too_far, halve, (one, loss(moved(one)), 0))
         new = moved(t)
         stuck = ~(found <= value + slack)
         return jax.tree.map(lambda a, b: jnp.where(stuck, a, b), at, new), found, jax.grad(loss)(new), steps + 1, stuck
 
     share = jnp.maximum(z.mean(0), 1 / (len(z) + 1))
-    start = jnp.zeros((p, z.shape[1]), x.dtype), jnp.log(share)
+    start = jnp.zeros((white.shape[1], z.shape[1]), white.dtype), jnp.log(share)
     state = (start, loss(start), jax.grad(loss)(start), 0, jnp.asarray(False))
     at, _, slope, steps, _ = lax.while_loop(
         lambda s: (norm(s[2]) > tolerance) & (s[3] < _NEWTON_STEPS) & ~s[4], newton, state
     )
-    return Linear(weights_of(at[0]) / scale, at[1], mean, norm(slope), jnp.asarray(steps))
+    v = at[0] if closed is None else at[0] - linalg.matmul(closed, linalg.matmul(closed.T, at[0]))
+    return v, at[1], norm(slope), jnp.asarray(steps)
