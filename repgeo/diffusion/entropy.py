@@ -157,7 +157,7 @@ def dse_by_subsamples(
     return Subsampled(mean, mean - reach, mean + reach, each, sigma, t, size, operator)
 
 
-@partial(jax.custom_jvp)
+@jax.custom_jvp
 @jax.jit
 def eigenvalues(a: Array) -> Array:
     """Eigenvalues (n,) of symmetric a (n, n), read from its lower triangle, in no promised order; no vectors.
@@ -219,8 +219,7 @@ def _list_of(a, name, x):
     return a.astype(x.dtype)
 
 
-@partial(jax.jit, static_argnames="alpha")
-def spectrum_of_walk(x: Array, sigma: Array, alpha: float) -> Array:
+def spectrum_of_walk(x: Array, sigma: Array, alpha: Array | float) -> Array:
     """Magnitudes (n,) of the eigenvalues of the walk over the rows of x."""
     return magnitudes(eigenvalues(symmetric_walk(x, sigma, alpha)[0]), sigma.ndim == 0)
 
@@ -228,7 +227,7 @@ def spectrum_of_walk(x: Array, sigma: Array, alpha: float) -> Array:
 _entropy = jax.jit(entropy_bits)
 
 
-@partial(jax.jit, static_argnames="alpha")
+@jax.jit
 def _curve(x, sigmas, ts, alpha):
     def at(sigma):
         values = spectrum_of_walk(x, sigma, alpha)
@@ -237,7 +236,7 @@ def _curve(x, sigmas, ts, alpha):
     return lax.map(at, sigmas)
 
 
-@partial(jax.jit, static_argnames=("alpha", "size"))
+@partial(jax.jit, static_argnames="size")
 def _each(x, sigma, t, key, alpha, size):
     parts = len(x) // size
     rows = jax.random.permutation(key, len(x))[: parts * size].reshape(parts, size)

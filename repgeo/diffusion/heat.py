@@ -127,13 +127,13 @@ def _symmetric_heat(symmetric: Array, t, halvings: int) -> Array:
     return lax.fori_loop(0, halvings, lambda _, h: linalg.matmul(h, h), total)
 
 
-@partial(jax.jit, static_argnames=("alpha", "halvings"))
+@partial(jax.jit, static_argnames="halvings")
 def _heat(x, sigma, t, alpha, halvings):
     symmetric, root = symmetric_walk(x, sigma, alpha)
     return _symmetric_heat(symmetric, t, halvings) * root[None] / root[:, None]
 
 
-@partial(jax.jit, static_argnames=("alpha", "halvings"))
+@partial(jax.jit, static_argnames="halvings")
 def _geodesic(x, sigma, t, alpha, halvings):
     heat = _symmetric_heat(symmetric_walk(x, sigma, alpha)[0], t, halvings)
     heat = (heat + heat.T) / 2
@@ -143,7 +143,7 @@ def _geodesic(x, sigma, t, alpha, halvings):
     return sigma * linalg.safe_sqrt(2 * t * square)
 
 
-@partial(jax.jit, static_argnames=("t", "alpha"))
+@partial(jax.jit, static_argnames="t")
 def _potential(x, sigma, t, alpha):
     power, root = symmetric_walk(x, sigma, alpha)
     total = None

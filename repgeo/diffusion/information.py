@@ -161,7 +161,7 @@ def categories(y, n: int) -> tuple[np.ndarray, int]:
     return codes, len(names)
 
 
-@partial(jax.jit, static_argnames=("alpha", "subsets"))
+@partial(jax.jit, static_argnames="subsets")
 def _parts(x, own, sizes, sigma, t, key, alpha, subsets):
     count, most = own.shape
 
@@ -181,7 +181,7 @@ def _parts(x, own, sizes, sigma, t, key, alpha, subsets):
     return lax.map(of_class, (own, sizes, jax.random.split(key, count)))
 
 
-@partial(jax.jit, static_argnames=("alpha", "clusters"))
+@partial(jax.jit, static_argnames="clusters")
 def _leading(x, sigma, alpha, clusters):
     a, _ = symmetric_walk(x, sigma, alpha)
     rows = jnp.linalg.eigh(a)[1][:, -clusters:]

@@ -99,7 +99,7 @@ def diffusion_distance(
     return _distances(x, sigma, t, alpha)
 
 
-@partial(jax.jit, static_argnames=("alpha", "k"))
+@partial(jax.jit, static_argnames="k")
 def _map(x, sigma, t, alpha, k):
     affinities = gaussian(x, sigma)
     symmetric, root = normalised(affinities, alpha)
@@ -122,7 +122,7 @@ def _extended(fitted, x):
     return linalg.matmul(jax.nn.softmax(logs, axis=1), fitted.coordinates) / fitted.values[None]
 
 
-@partial(jax.jit, static_argnames="alpha")
+@jax.jit
 def _distances(x, sigma, t, alpha):
     symmetric, root = symmetric_walk(x, sigma, alpha)
     values, vectors = jnp.linalg.eigh(symmetric)

@@ -6,7 +6,6 @@ in use under one name: `OPERATORS` says which power each takes.
 """
 
 from dataclasses import dataclass, field
-from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -63,7 +62,7 @@ def diffusion_operator(x: Array, *, sigma: Array | float, alpha: float = 0.0) ->
     """
     x = checks.matrix(x, "x", may_be_constant=True)
     sigma, alpha = width(sigma, x), checks.real(alpha, "alpha", low=0, high=1)
-    symmetric, root = _jitted(x, sigma, alpha)
+    symmetric, root = symmetric_walk(x, sigma, alpha)
     return DiffusionOperator(symmetric, root, sigma, alpha)
 
 
@@ -128,26 +127,24 @@ def gaussian(x: Array, sigma: Array) -> Array:
     return jnp.exp(-linalg.sq_distances(x / scale) / jnp.maximum(2 * square, jnp.finfo(x.dtype).tiny))
 
 
-def normalised(affinities: Array, alpha: float) -> tuple[Array, Array]:
+def normalised(affinities: Array, alpha: Array | float) -> tuple[Array, Array]:
     """The symmetric matrix of the walk on these affinities, and the roots of its row sums; a row of 0 stays 0."""
 
     def sums(a):
         q = jnp.sum(a, 1)
         return jnp.where(q > 0, q, 1)
 
-    if alpha:
-        power = sums(affinities) ** -alpha
-        affinities = affinities * power[:, None] * power[None]
+    power = sums(affinities) ** -alpha
+    affinities = affinities * power[:, None] * power[None]
     root = jnp.sqrt(sums(affinities))
     return affinities / root[:, None] / root[None], root
 
 
-def symmetric_walk(x: Array, sigma: Array, alpha: float) -> tuple[Array, Array]:
+@jax.jit
+def symmetric_walk(x: Array, sigma: Array, alpha: Array | float) -> tuple[Array, Array]:
     """`diffusion_operator` without its checks: the symmetric matrix and the roots."""
     return normalised(gaussian(x, sigma), alpha)
 
-
-_jitted = partial(jax.jit, static_argnums=2)(symmetric_walk)
 
 
 @jax.jit
