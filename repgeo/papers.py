@@ -667,6 +667,22 @@ _LIST = (
         venue="note, University of Cambridge",
     ),
     Paper(
+        "maniparambil2024",
+        (
+            "Mayug Maniparambil",
+            "Raiymbek Akshulakov",
+            "Yasser Abdelaziz Dahou Djilali",
+            "Sanath Narayan",
+            "Mohamed El Amine Seddik",
+            "Karttikeya Mangalam",
+            "Noel E. O'Connor",
+        ),
+        2024,
+        "Do Vision and Language Encoders Represent the World Similarly?",
+        "2401.05224",
+        "CVPR 2024",
+    ),
+    Paper(
         "marchenko1967",
         ("Vladimir A. Marchenko", "Leonid A. Pastur"),
         1967,
@@ -791,6 +807,13 @@ _LIST = (
         2014,
         "GloVe: Global Vectors for Word Representation",
         venue="EMNLP 2014",
+    ),
+    Paper(
+        "peyre2016",
+        ("Gabriel Peyré", "Marco Cuturi", "Justin Solomon"),
+        2016,
+        "Gromov-Wasserstein Averaging of Kernel and Distance Matrices",
+        venue="ICML 2016",
     ),
     Paper(
         "raghu2017",

@@ -96,13 +96,13 @@ def _run(xx, xy, yy, n, *, kernel):
 
 def _variates(xx, xy, yy, n, *, ridge, eps):
     """Weights (p, r), (q, r) of the variates, how y is written from its own (r, q), and the correlations (r,)."""
-    roots = [_roots(a / (n - 1), ridge, eps) for a in (xx, yy)]
+    roots = [inverse_root_and_root(a / (n - 1), ridge, eps) for a in (xx, yy)]
     (white_x, _), (white_y, back_y) = roots
     u, rho, vt = jnp.linalg.svd(linalg.matmul(white_x, linalg.matmul(xy / (n - 1), white_y)), full_matrices=False)
     return linalg.matmul(white_x, u), linalg.matmul(white_y, vt.T), linalg.matmul(vt, back_y), jnp.minimum(rho, 1)
 
 
-def _roots(covariance, ridge, eps):
+def inverse_root_and_root(covariance, ridge, eps):
     """Inverse root and root of a covariance with its ridge, both 0 where a direction of it is rounding."""
     p = len(covariance)
     values, vectors = linalg.descending_eigh(covariance)
