@@ -153,6 +153,34 @@ def singular_values(a: Array) -> Array:
     return jnp.linalg.svd(a, compute_uv=False)
 
 
+@jax.custom_jvp
+@jax.jit
+def eigenvalues(a: Array) -> Array:
+    """Eigenvalues (n,), ascending, of symmetric a (n, n), read from its lower triangle; no vectors.
+
+    A CPU reduces to a tridiagonal matrix and bisects: 0.6 (float32) to 0.8 (float64) of the time at n = 512 of what JAX
+    calls eigvalsh, which finds vectors too. The derivative finds them, as v^T da v, and is finite where eigenvalues
+    repeat, as long as what is made of them treats all alike.
+    """
+    from jax.scipy.linalg import eigh_tridiagonal  # loads SciPy
+
+    def bisected(a):
+        _, diagonal, beside, _ = lax.linalg.tridiagonal(a, lower=True)
+        return eigh_tridiagonal(diagonal, beside, eigvals_only=True)
+
+    def decomposed(a):
+        return jnp.linalg.eigvalsh(a, symmetrize_input=False)
+
+    return lax.platform_dependent(a, cpu=bisected, default=decomposed)
+
+
+@eigenvalues.defjvp
+def _eigenvalues_moved(primals, tangents):
+    (a,), (da,) = primals, tangents
+    values, vectors = jnp.linalg.eigh(a)
+    return values, jnp.sum(vectors * matmul((da + da.T) / 2, vectors), 0)
+
+
 def descending_eigh(a: Array) -> tuple[Array, Array]:
     """Eigenvalues (descending, negative rounding cut to 0) and eigenvectors of a positive semidefinite matrix."""
     values, vectors = jnp.linalg.eigh(a)

@@ -135,6 +135,25 @@ def test_eigenvalues_descend_and_are_not_negative():
     np.testing.assert_allclose((vectors * values[None]) @ vectors.T, low.T @ low, atol=1e-3)
 
 
+@pytest.mark.parametrize("copies", [1, 3])
+def test_eigenvalues_alone_are_those_of_numpy_and_so_is_their_derivative(copies):
+    random = np.random.default_rng(0)
+    a = random.normal(size=(8, 8))
+    a = np.kron(np.eye(copies), a + a.T)  # every eigenvalue repeats `copies` times
+    found = linalg.eigenvalues(jnp.asarray(np.tril(a), jnp.float32))
+    np.testing.assert_allclose(found, np.linalg.eigvalsh(a), atol=1e-5)
+
+    def spread(a):  # treats all eigenvalues alike
+        return jnp.sum(jnp.log1p(linalg.eigenvalues(a) ** 2))
+
+    direction = random.normal(size=a.shape)
+    direction = (direction + direction.T) / 2
+    with jax.enable_x64(True):
+        got = jnp.vdot(jax.grad(spread)(jnp.asarray(a)), direction)
+        expected = (spread(jnp.asarray(a + 1e-6 * direction)) - spread(jnp.asarray(a - 1e-6 * direction))) / 2e-6
+    np.testing.assert_allclose(got, expected, rtol=1e-6)
+
+
 def test_singular_values_have_a_finite_gradient_where_they_repeat():
     assert np.isfinite(jax.grad(lambda a: linalg.singular_values(a).sum())(jnp.eye(4))).all()
 

@@ -138,7 +138,7 @@ def _by_squares(x, center):
     lower = jnp.concatenate([jnp.pad(s, ((0, 0), (i, 0))) for i, s in zip(starts, strips, strict=True)]).T
     if center:  # what rounding left of the mean
         lower = lower - jnp.outer(rest, rest) / n
-    s = linalg.safe_sqrt(jnp.linalg.eigvalsh(lower, symmetrize_input=False)[::-1])  # which reads the lower triangle
+    s = linalg.safe_sqrt(linalg.eigenvalues(lower)[::-1])  # which reads the lower triangle
     return _without_rounding(s.astype(x.dtype))
 
 
