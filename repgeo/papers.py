@@ -395,7 +395,8 @@ _LIST = (
         "gonen2019",
         ("Hila Gonen", "Yoav Goldberg"),
         2019,
-        "Lipstick on a Pig: Debiasing Methods Cover up Systematic Gender Biases in Word Embeddings But do not Remove Them",
+        "Lipstick on a Pig: Debiasing Methods Cover up Systematic Gender Biases in Word Embeddings But do not Remove "
+        "Them",
         "1903.03862",
         "NAACL 2019",
     ),
