@@ -5,23 +5,23 @@ An `Eraser` is fitted on features x (n, p) and a concept y, whose kind is always
 on the rows they were fitted on. What other probes still read, and what broke, is for `repgeo.probes` to measure.
 """
 
+from repgeo.erasure.concept import as_concept as as_concept
 from repgeo.erasure.eraser import Eraser as Eraser
 from repgeo.erasure.eraser import difference_subspace as difference_subspace
 from repgeo.erasure.eraser import equalize as equalize
 from repgeo.erasure.eraser import hard_debias as hard_debias
 from repgeo.erasure.eraser import project_out as project_out
-from repgeo.erasure.linear import OracleEraser as OracleEraser
-from repgeo.erasure.linear import as_concept as as_concept
 from repgeo.erasure.linear import leace as leace
 from repgeo.erasure.linear import leace_from as leace_from
 from repgeo.erasure.linear import mean_projection as mean_projection
 from repgeo.erasure.linear import mean_projection_from as mean_projection_from
-from repgeo.erasure.linear import oracle_leace as oracle_leace
-from repgeo.erasure.linear import oracle_leace_from as oracle_leace_from
 from repgeo.erasure.linear import sal as sal
 from repgeo.erasure.linear import sal_from as sal_from
 from repgeo.erasure.linear import splince as splince
 from repgeo.erasure.linear import splince_from as splince_from
+from repgeo.erasure.oracle import OracleEraser as OracleEraser
+from repgeo.erasure.oracle import oracle_leace as oracle_leace
+from repgeo.erasure.oracle import oracle_leace_from as oracle_leace_from
 from repgeo.erasure.prompts import AttributeCode as AttributeCode
 from repgeo.erasure.prompts import Filtered as Filtered
 from repgeo.erasure.prompts import concept_filter as concept_filter

@@ -1,7 +1,6 @@
 """Erasers in closed form, from the second moments of features and a concept: after them no linear probe reads it."""
 
 import warnings
-from dataclasses import dataclass
 from functools import partial
 
 import jax
@@ -10,49 +9,9 @@ import numpy as np
 from jax import Array, lax
 
 from repgeo import checks, linalg
+from repgeo.erasure.concept import moments_of, moments_of_checked, paired
 from repgeo.erasure.eraser import Eraser, about
-from repgeo.moments import Moments, moments, spread
-
-KINDS = ("categorical", "continuous")
-
-
-def as_concept(y: Array, *, labels: str, classes: int | None = None) -> Array:
-    """The concept as numbers (n, q) that moments can be taken of: one column a class, or the values themselves.
-
-    `labels` says what y is, since integers do not: "categorical", y (n,) with classes 0 ... c - 1 as integers or
-    booleans, gives q = c columns of 0 and 1; "continuous", y (n,) or (n, q) real numbers, gives them back as a matrix.
-    `classes` is c, the largest label + 1 unless given: give it under `jit` and for a stream, of which one batch may
-    lack a class. Raises TypeError for labels that do not fit the kind (integers as "continuous" too: a class taken for
-    an amount erases one direction of many, and nothing would show it); ValueError for labels outside 0 ... c - 1.
-
-    >>> as_concept([0, 2, 1], labels="categorical").tolist()
-    [[1.0, 0.0, 0.0], [0.0, 0.0, 1.0], [0.0, 1.0, 0.0]]
-    """
-    checks.choice(labels, "labels", KINDS)
-    y = y if isinstance(y, jax.Array) else np.asarray(y)
-    whole = y.dtype == bool or jnp.issubdtype(y.dtype, jnp.integer)
-    if labels == "continuous":
-        if classes is not None:
-            raise ValueError(f"classes: expected none of a continuous concept; got {classes}")
-        if whole:
-            raise TypeError(f"y: expected floats for labels='continuous'; got {y.dtype}: name it 'categorical', or "
-                            f"convert it if the integers are amounts")
-        return checks.matrix(y[:, None] if y.ndim == 1 else y, "y", at_least=1, may_be_constant=True)
-    if not whole:
-        raise TypeError(f"y: expected integers or booleans for labels='categorical'; got dtype {y.dtype}")
-    if y.ndim != 1 or not len(y):
-        raise ValueError(f"y: expected one class a row, shape (n,); got shape {y.shape}")
-    if checks.is_concrete(y):
-        known = np.asarray(y)  # a trace that closes over y would stage its minimum
-        low, high = int(known.min()), int(known.max())
-    elif classes is None:
-        raise ValueError("classes: expected their number; got None, under a trace that does not know the labels")
-    else:
-        low, high = 0, 0
-    c = high + 1 if classes is None else checks.count(classes, "classes", low=2, high=2**31)
-    if low < 0 or high >= c:
-        raise ValueError(f"y: expected classes 0 ... {c - 1}; got labels from {low} to {high}")
-    return jax.nn.one_hot(y.astype(int), c, dtype=jnp.result_type(float))
+from repgeo.moments import Moments, spread
 
 
 def leace(x: Array, y: Array, *, labels: str, rank: int | None = None) -> Eraser:
@@ -75,7 +34,7 @@ def leace(x: Array, y: Array, *, labels: str, rank: int | None = None) -> Eraser
     >>> int(e.rank), e.transform(x).round(4).tolist()
     (1, [[0.5, 2.0], [0.5, 4.0], [0.5, 1.0], [0.5, 5.0]])
     """
-    return leace_from(_moments(x, y, labels), rank=rank)
+    return leace_from(moments_of(x, y, labels), rank=rank)
 
 
 def leace_from(m: Moments, *, rank: int | None = None) -> Eraser:
@@ -84,6 +43,7 @@ def leace_from(m: Moments, *, rank: int | None = None) -> Eraser:
     O(p^2 + p q) of memory, whatever n. Errors as `moments.spread`.
 
     >>> import jax.numpy as jnp
+    >>> from repgeo.erasure import as_concept
     >>> from repgeo.moments import moments
     >>> x, z = jnp.arange(12.0).reshape(6, 2) ** 2, as_concept([0, 1] * 3, labels="categorical")
     >>> m = moments(x[:2], z[:2]) + moments(x[2:], z[2:])
@@ -107,13 +67,14 @@ def mean_projection(x: Array, y: Array, *, labels: str) -> Eraser:
     >>> [f"{value:.2f}" for half in (x[:2], x[2:]) for value in e.transform(half).mean(0)]
     ['0.50', '3.00', '0.50', '3.00']
     """
-    return mean_projection_from(_moments(x, y, labels))
+    return mean_projection_from(moments_of(x, y, labels))
 
 
 def mean_projection_from(m: Moments) -> Eraser:
     """`mean_projection` from accumulated moments of x and of the concept as `as_concept` gives it.
 
     >>> import jax.numpy as jnp
+    >>> from repgeo.erasure import as_concept
     >>> from repgeo.moments import moments
     >>> x, z = jnp.array([[0.0, 1.0], [2.0, 1.5]]), as_concept([0, 1], labels="categorical")
     >>> mean_projection_from(moments(x, z)).transform(x).round(3).tolist()
@@ -136,13 +97,14 @@ def sal(x: Array, y: Array, *, labels: str, rank: int, center: bool = True) -> E
     >>> [f"{abs(sal(x, y, labels='categorical', rank=1, center=c).left[1, 0]):.1f}" for c in (True, False)]
     ['1.0', '0.4']
     """
-    return sal_from(_moments(x, y, labels), rank=rank, center=center)
+    return sal_from(moments_of(x, y, labels), rank=rank, center=center)
 
 
 def sal_from(m: Moments, *, rank: int, center: bool = True) -> Eraser:
     """`sal` from accumulated moments of x and of the concept as `as_concept` gives it.
 
     >>> import jax.numpy as jnp
+    >>> from repgeo.erasure import as_concept
     >>> from repgeo.moments import moments
     >>> x, z = jnp.array([[0.0, 1.0], [2.0, 1.0]]), as_concept([0, 1], labels="categorical")
     >>> sal_from(moments(x, z), rank=1).transform(x).round(3).tolist()
@@ -165,15 +127,16 @@ def splince(x: Array, y: Array, task: Array, *, labels: str, task_labels: str) -
     >>> float((e.transform(x)[1] - e.transform(x)[0])[1].round(3))
     2.0
     """
-    x, z = _paired(x, y, "y", labels)
-    x, t = _paired(x, task, "task", task_labels)
-    return splince_from(_moments_of_checked(x, jnp.concatenate([z, t.astype(z.dtype)], 1)), concept=z.shape[1])
+    x, z = paired(x, y, "y", labels)
+    x, t = paired(x, task, "task", task_labels)
+    return splince_from(moments_of_checked(x, jnp.concatenate([z, t.astype(z.dtype)], 1)), concept=z.shape[1])
 
 
 def splince_from(m: Moments, *, concept: int) -> Eraser:
     """`splince` from accumulated moments whose y side is the concept in the first `concept` columns, then the task.
 
     >>> import jax.numpy as jnp
+    >>> from repgeo.erasure import as_concept
     >>> from repgeo.moments import moments
     >>> x = jnp.array([[0.0, 1.0], [0.0, 3.0], [1.0, 2.0], [1.0, 6.0]])
     >>> z, task = (as_concept(y, labels="categorical") for y in ([0, 0, 1, 1], [0, 1, 0, 1]))
@@ -182,80 +145,18 @@ def splince_from(m: Moments, *, concept: int) -> Eraser:
     """
     m = spread(m)
     concept = checks.count(concept, "concept", low=1, high=m.xy.shape[1] - 1, why="columns before those of the task")
-    left, right, top, apart = _in_double(partial(_splince, concept=concept), m)
+    left, right, top, apart = in_double(partial(_splince, concept=concept), m)
     if checks.is_concrete(apart) and not float(apart) > 1e-4:
         raise ValueError("task: expected one that the concept leaves room for; got one whose linear trace in x lies "
                          "within the concept's, so that erasing the one erases the other")
     return _warned(about(m.mean_x, left, right), top, "splince")
 
 
-@jax.tree_util.register_dataclass
-@dataclass(frozen=True)
-class OracleEraser:
-    """The map (x, z) -> x - coefficients (z - mean): it needs the concept at use. coefficients (p, q), mean (q,)."""
-
-    coefficients: Array
-    mean: Array
-
-    def transform(self, x: Array, z: Array) -> Array:
-        """The rows of x (n, p) without what z (n, q), the concept as `as_concept` gives it, predicts linearly."""
-        x, z = checks.paired(x, z, at_least=1, may_be_constant=True)
-        if (x.shape[1], z.shape[1]) != self.coefficients.shape:
-            raise ValueError(f"x and z: expected widths {self.coefficients.shape}; got {x.shape[1]} and {z.shape[1]}")
-        return x - linalg.matmul(z - self.mean[None], self.coefficients.T)
-
-
-def oracle_leace(x: Array, y: Array, *, labels: str) -> OracleEraser:
-    """The least edit of all after which x is uncorrelated with y, when y may be read: residuals of a regression on y.
-
-    y and `labels` as in `as_concept`, and so is what `transform` is handed. For classes: each loses its mean's
-    distance from the mean of all. It moves x less than `leace`, but acts on labels, not on x: what it leaves says
-    nothing of x without them. Errors as `leace`. Source: Belrose et al. 2023.
-
-    >>> import jax.numpy as jnp
-    >>> x, y = jnp.array([[0.0], [2.0], [6.0], [8.0]]), [0, 0, 1, 1]
-    >>> oracle_leace(x, y, labels="categorical").transform(x, as_concept(y, labels="categorical")).ravel().tolist()
-    [3.0, 5.0, 3.0, 5.0]
-    """
-    return oracle_leace_from(_moments(x, y, labels))
-
-
-def oracle_leace_from(m: Moments) -> OracleEraser:
-    """`oracle_leace` from accumulated moments of x and of the concept as `as_concept` gives it.
-
-    >>> import jax.numpy as jnp
-    >>> from repgeo.moments import moments
-    >>> x, z = jnp.array([[0.0], [2.0]]), jnp.array([[1.0], [5.0]])
-    >>> oracle_leace_from(moments(x, z)).transform(x, z).tolist()
-    [[1.0], [1.0]]
-    """
-    m = spread(m)
-    (coefficients,) = _in_double(_oracle, m)
-    return OracleEraser(coefficients, m.mean_y)
-
-
-def _moments(x, y, labels) -> Moments:
-    return _moments_of_checked(*_paired(x, y, "y", labels))
-
-
-_moments_of_checked = jax.jit(moments)  # values are not looked at a second time under a trace
-
-
-def _paired(x, y, name, labels):
-    x = checks.matrix(x, "x")
-    z = as_concept(y, labels=labels)
-    if len(x) != len(z):
-        raise ValueError(f"x and {name}: expected one row per sample in both; got {len(x)} and {len(z)} rows")
-    if checks.is_concrete(z) and not np.any(np.asarray(z) != np.asarray(z[:1])):
-        raise ValueError(f"{name}: expected values that differ; got {len(z)} rows of one {labels} value")
-    return x, z
-
-
 def _fitted(kernel, m, name, rank, required=False) -> Eraser:
     m = spread(m)
     if required or rank is not None:
         rank = checks.count(rank, "rank", low=1, high=min(m.xy.shape), why="features, and columns of the concept")
-    left, right, top = _in_double(partial(kernel, rank=rank), m)
+    left, right, top = in_double(partial(kernel, rank=rank), m)
     at_origin = isinstance(kernel, partial) and not kernel.keywords["center"]
     return _warned(about(jnp.zeros_like(m.mean_x) if at_origin else m.mean_x, left, right), top, name)
 
@@ -275,7 +176,7 @@ def _warned(e: Eraser, top: Array, name: str) -> Eraser:
     return e
 
 
-def _in_double(kernel, m: Moments):
+def in_double(kernel, m: Moments):
     """kernel(m, eps), in float64 where the moments are float32 numbers: the cut stays that of their precision."""
     eps = float(jnp.finfo(m.xx.dtype).eps)
     if not checks.is_concrete(m.xx) or m.xx.dtype != jnp.float32:
@@ -316,10 +217,10 @@ def _parts(m, eps):
 
     lower = factor(2 * p**0.5 * eps)
     lower = lax.cond(jnp.isfinite(lower[-1, -1]), lambda: lower, lambda: factor(50 * p**0.5 * eps))
-    return sd, lower, linalg.matmul(m.xy / sd[:, None], _whitener(m.yy, eps))
+    return sd, lower, linalg.matmul(m.xy / sd[:, None], whitener(m.yy, eps))
 
 
-def _whitener(yy, eps):
+def whitener(yy, eps):
     """V (q, q) with V^T yy V = I on the range of yy; columns beyond it are 0, as one is for a sum of all classes."""
     sd = linalg.safe_sqrt(jnp.diagonal(yy))
     sd = jnp.where(sd > 0, sd, 1)
@@ -349,7 +250,7 @@ def _leace(m, *, eps, rank):
 
 
 def _mean_projection(m, *, eps, rank):
-    return _orthogonal(linalg.matmul(m.xy, _whitener(m.yy, eps)), m, None, eps)
+    return _orthogonal(linalg.matmul(m.xy, whitener(m.yy, eps)), m, None, eps)
 
 
 def _sal(m, *, eps, rank, center):
@@ -362,23 +263,17 @@ def _orthogonal(cross, m, rank, eps, about_mean=True):
     u, s, _ = jnp.linalg.svd(cross, full_matrices=False)
     sd = linalg.safe_sqrt(jnp.diagonal(m.xx))
     sd = jnp.where(sd > 0, sd, jnp.inf)
-    top = jnp.linalg.norm(linalg.matmul(m.xy, _whitener(m.yy, eps)) / sd[:, None], axis=1).max()
+    top = jnp.linalg.norm(linalg.matmul(m.xy, whitener(m.yy, eps)) / sd[:, None], axis=1).max()
     some = (top > 10 * eps * len(m.xx) ** 0.5) if about_mean else True
     u = u * ((s > s[0] * max(cross.shape) * 4 * eps) & some)[None]
     u = u[:, : rank or u.shape[1]]
     return u, u.T, top
 
 
-def mean_directions(x: Array, z: Array) -> Array:
-    """The left singular vectors (p, c - 1) of the covariance of centred x (n, p) with one-hot classes z (n, c)."""
-    cross = linalg.matmul(x.T, z - z.mean(0)[None])
-    return jnp.linalg.svd(cross, full_matrices=False)[0][:, : z.shape[1] - 1]
-
-
 def _splince(m, *, eps, concept):
     sd, lower, xz = _parts(Moments(m.n, m.mean_x, m.mean_y[:concept], m.rest_x, m.rest_y[:concept], m.xx,
                                    m.xy[:, :concept], m.yy[:concept, :concept]), eps)
-    xt = linalg.matmul(m.xy[:, concept:] / sd[:, None], _whitener(m.yy[concept:, concept:], eps))
+    xt = linalg.matmul(m.xy[:, concept:] / sd[:, None], whitener(m.yy[concept:, concept:], eps))
     u, top = _correlated(_solved(lower, xz), None, eps)
     t, _ = _correlated(_solved(lower, xt), None, eps)
     kept = u - linalg.matmul(t, linalg.matmul(t.T, u))  # of each direction what the task does not need
@@ -387,8 +282,3 @@ def _splince(m, *, eps, concept):
     least = jnp.linalg.eigvalsh(gram + absent)[0]
     right = _solved(lower, jnp.linalg.solve(gram + absent, kept.T).T, trans=1) / sd[:, None]
     return linalg.matmul(lower, u) * sd[:, None], right.T, top, linalg.safe_sqrt(least)
-
-
-def _oracle(m, *, eps):
-    white = _whitener(m.yy, eps)
-    return (linalg.matmul(linalg.matmul(m.xy, white), white.T),)

@@ -9,8 +9,8 @@ import numpy as np
 from jax import Array
 
 from repgeo import checks, linalg
+from repgeo.erasure.concept import mean_directions
 from repgeo.erasure.eraser import project_out
-from repgeo.erasure.linear import mean_directions
 from repgeo.erasure.words import Association, similarity_agreement, weat
 from repgeo.neighbors import nearest, shared
 from repgeo.probes import Score, code_length, cross_entropy, entropy, knn, logistic, mlp, over_splits, rbf

@@ -11,8 +11,8 @@ import numpy as np
 from jax import Array, lax
 
 from repgeo import checks, linalg
+from repgeo.erasure.concept import mean_directions
 from repgeo.erasure.eraser import Eraser, about
-from repgeo.erasure.linear import mean_directions
 from repgeo.probes.linear import fit_white, labelled, whitened
 
 STARTS = ("closed", "random")

@@ -1,6 +1,7 @@
 """The rows of the erasure room: what is timed, against whom, at which size, with which bar."""
 
 import os
+import warnings
 
 import jax
 import jax.numpy as jnp
@@ -126,7 +127,33 @@ def rlace_rows(mode):
     return rows + closed
 
 
-ROWS = (leace_rows, rlace_rows)
+def runs_rows(mode):
+    """R-LACE, eight ranks and five seeds for 1 000 steps, in one call beside one call after another."""
+    x, y = planted(5000, 300)
+    jx, jy, key = jnp.asarray(x), jnp.asarray(y), jax.random.key(0)
+    ranks, seeds = (1, 2, 3, 4, 8, 12, 16, 20), 5
+    settings = {"start": "random", "steps": 1000, "every": 1000, "tolerance": 0.0}
+
+    def quietly(play):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # a thousand steps do not reach a tolerance of 0
+            return jax.block_until_ready(play())
+
+    def together():
+        return quietly(lambda: room.rlace_runs(jx, jy, ranks=ranks, seeds=seeds, key=key, width=30, **settings))
+
+    def in_turn():
+        keys = jax.random.split(key, seeds)
+        return quietly(
+            lambda: [room.rlace(jx, jy, rank=r, key=k, width=r + 10, **settings) for r in ranks for k in keys]
+        )
+
+    peer = {"the same runs one after another, each at the width of its rank": (in_turn, 1 / 3)}
+    name = "R-LACE, 8 ranks (1 to 20) x 5 seeds, 1 000 steps, n=5 000, p=300, float32, in one call"
+    return compare(name, together, peer, mode=mode, rounds=3)
+
+
+ROWS = (leace_rows, rlace_rows, runs_rows)
 
 
 def memory_rows():

@@ -17,7 +17,7 @@ def data(name):
     return GOLDEN[f"{name}/X"], GOLDEN[f"{name}/y"].astype(np.int64)
 
 
-@pytest.mark.parametrize("name", SETS)
+@pytest.mark.parametrize("name", ("s0", "s1", "s2"))
 def test_leace_is_that_of_concept_erasure(name):
     with jax.enable_x64(True):
         x, y = data(name)

@@ -20,7 +20,7 @@ def unbalanced(seed=0, n=400, p=5):
     return np.einsum("ni,nij->nj", random.normal(size=(n, p)), shapes[y]) + 3 * y[:, None] + 7, y
 
 
-@pytest.mark.parametrize("name", ["s0", "s2"])
+@pytest.mark.parametrize("name", ["s0", "s1", "s2"])
 def test_quadratic_leace_moves_classes_as_concept_erasure_does_but_for_the_mean(name):
     x, y = GOLDEN[f"{name}/X"], GOLDEN[f"{name}/y"].astype(int)
     with jax.enable_x64(True):

@@ -10,7 +10,7 @@ import pytest
 from scipy.optimize import brentq
 from sklearn.linear_model import LogisticRegression
 
-from repgeo.erasure import fantope, mean_projection, rlace
+from repgeo.erasure import fantope, mean_projection, rlace, rlace_runs
 from repgeo.erasure.rlace import State, play
 
 GOLDEN = dict(np.load(Path(__file__).parents[1] / "golden" / "erasure.npz", allow_pickle=False))
@@ -88,6 +88,37 @@ def test_a_few_eigenvectors_and_one_value_for_the_rest_play_the_game_of_the_whol
     np.testing.assert_allclose(np.trace(got), k, atol=1e-4)
 
 
+@pytest.mark.parametrize("c, k", [(2, 2), (4, 6)])
+def test_with_all_eigenvectors_kept_it_is_exact_at_any_rank(c, k):
+    with jax.enable_x64(True):
+        got, right, dropped = played(c, k, np.float64, width=24)
+        assert dropped == 0
+        np.testing.assert_allclose(got, right, atol=1e-8)
+    got, right, _ = played(c, k, np.float32, width=24)
+    np.testing.assert_allclose(got, right, atol=1e-4)
+
+
+def test_features_of_a_lower_rank_leave_the_basis_orthonormal():
+    random = np.random.default_rng(0)
+    y = np.arange(200) % 2
+    x = (random.normal(size=(200, 3)) + y[:, None]) @ random.normal(size=(3, 24))
+    x, z = x - x.mean(0), np.eye(2)[y][:, 1:]
+    basis = np.linalg.qr(random.normal(size=(24, 12)))[0]
+    start = [basis, np.where(np.arange(12) < 3, 1 / 3, 0), 0.0, random.normal(size=(24, 1)) / 5, np.zeros(1), 0.0]
+    rows = random.integers(0, 200, (700, 2, 32))
+    end = jax.jit(partial(play, rate=0.05))(
+        State(*(jnp.asarray(a, jnp.float32) for a in start)), *(jnp.asarray(a, jnp.float32) for a in (x, z)), rows, 1.0
+    )
+    np.testing.assert_allclose(end.basis.T @ end.basis, np.eye(12), atol=1e-4)
+
+
+def test_a_game_that_leaves_out_too_much_is_played_again_with_more():
+    x, y = data("s0")
+    settings = {"rank": 6, "key": KEY, "start": "random", "steps": 400, "every": 400, "learning_rate": 0.05}
+    settings["tolerance"] = 1.0
+    assert float(rlace(x, y, width=8, **settings).dropped) > 2e-5 >= float(rlace(x, y, **settings).dropped)
+
+
 @pytest.mark.parametrize("width", [8, 18])
 def test_where_more_eigenvalues_are_in_use_than_are_kept_it_says_so(width):
     with jax.enable_x64(True):
@@ -103,6 +134,12 @@ def test_with_enough_rank_the_closed_form_needs_no_step(name):
     assert int(game.steps) == 0 and abs(float(game.certificate)) < 1e-5
     right = mean_projection(x, y, labels="categorical").projector
     np.testing.assert_allclose(game.eraser.projector, right, atol=1e-5)
+
+
+def test_of_four_classes_a_random_start_reaches_the_optimum_too():
+    x, y = data("s2")
+    game = rlace(x, y, rank=3, key=KEY, start="random")
+    assert -1e-5 < float(game.certificate) <= 1e-3 and float(game.dropped) <= 2e-5
 
 
 def test_from_a_random_start_the_game_ends_at_the_difference_of_class_means():
@@ -147,6 +184,33 @@ def test_ranks_and_seeds_run_in_one_call_as_they_do_alone():
             )
 
 
+def test_many_runs_are_those_that_are_played_alone():
+    x, y = data("s0")
+    x, y = x[:300], y[:300]
+    settings = {"start": "random", "steps": 200, "every": 100, "tolerance": 0.0, "width": 14}
+    with jax.enable_x64(True):
+        x = x.astype(np.float64)
+        with pytest.warns(UserWarning, match="4 of 4 runs of rlace stopped after 200 steps .* still reads"):
+            games = rlace_runs(x, y, ranks=(1, 2), seeds=2, key=KEY, **settings)
+        assert games.certificate.shape == (2, 2) and (np.asarray(games.steps) == 200).all()
+        keys = jax.random.split(KEY, 2)
+        for i, j in ((0, 1), (1, 0)):
+            with pytest.warns(UserWarning, match="rlace stopped"):
+                alone = rlace(x, y, rank=i + 1, most=2, key=keys[j], **settings)
+            np.testing.assert_allclose(games.certificate[i, j], alone.certificate, atol=1e-8)
+            left, right = games.eraser.left[i, j], games.eraser.right[i, j]
+            np.testing.assert_allclose(left @ right, alone.eraser.left @ alone.eraser.right, atol=1e-8)
+
+
+def test_a_run_that_has_ended_waits_unchanged_for_the_others():
+    x, y = data("s0")
+    games = rlace_runs(x, y, ranks=(1, 2), seeds=2, key=KEY, every=500)
+    steps = np.asarray(games.steps)
+    assert (np.asarray(games.certificate) <= 1e-3).all() and (steps % 500 == 0).all() and steps.min() < steps.max()
+    first = rlace(x, y, rank=1, most=2, key=jax.random.split(KEY, 2)[0], start="random", every=500)
+    assert int(first.steps) == steps[0, 0]
+
+
 @pytest.mark.parametrize(
     "change, error, message",
     [
@@ -156,6 +220,8 @@ def test_ranks_and_seeds_run_in_one_call_as_they_do_alone():
         ({"rank": jnp.array(1)}, ValueError, "most: expected the largest rank; got None"),
         ({"start": "warm"}, ValueError, "start: expected one of closed, random; got 'warm'"),
         ({"steps": -1}, ValueError, "steps: expected 0 <= steps"),
+        ({"steps": 0, "start": "random"}, ValueError, "steps: expected 1 <= steps"),
+        ({"width": 5}, ValueError, r"width: expected 1 <= width <= 4 \(the largest rank, and features\); got 5"),
         ({"learning_rate": 0}, ValueError, "learning_rate: expected"),
         ({"y": np.zeros(30, int)}, ValueError, "y: expected at least two classes"),
         ({"x": np.full((30, 4), np.inf)}, ValueError, "x: expected finite values"),
