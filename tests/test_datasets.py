@@ -218,7 +218,68 @@ def test_the_recorded_cost_of_eight_bits_is_harmless(name, key):
     assert cost["rms_error"] < 0.05
 
 
+@pytest.fixture(scope="module")
+def more():
+    return datasets.load("glosses_more", folder=DATA)
+
+
+def test_more_glosses_go_on_where_glosses_end(loaded, more):
+    glosses = loaded["glosses"]
+    assert len(glosses["ids"]) + len(more["ids"]) >= 20_000
+    ids = [*glosses["ids"], *more["ids"]]
+    assert len(set(ids)) == len(ids) and ids == builder("cards").shuffled(ids)
+    assert more["classes"].tolist() == glosses["classes"].tolist()
+    part = {"n": "noun", "v": "verb"}
+    topics = more["classes"][more["labels"]]
+    assert all(part[i[0]] == topic.split(".")[0] for i, topic in zip(more["ids"], topics, strict=True))
+    shares = [np.bincount(d["labels"], minlength=41) / len(d["labels"]) for d in (glosses, more)]
+    assert abs(shares[0] - shares[1]).max() < 0.02  # two samples of one population
+
+
+@pytest.mark.parametrize("key", ["minilm_l6", "use_m3", "potion8m", "wordllama"])
+def test_more_glosses_are_the_same_encoders_on_texts_of_the_same_kind(loaded, more, key):
+    data, other = more, loaded["glosses"]
+    x, y = data[key], other[key]
+    assert x.shape == (len(data["ids"]), y.shape[1]) and x.dtype == np.float32 and x.flags.c_contiguous
+    assert np.isfinite(x).all() and np.linalg.norm(x, axis=1) == pytest.approx(1, abs=0.03)
+    error = np.sqrt((x.var(0) / len(x) + y.var(0) / len(y)).sum())
+    assert np.linalg.norm(x.mean(0) - y.mean(0)) < 3 * error  # one mean, up to sampling
+    own, centres = x - y.mean(0), np.stack([y[other["labels"] == c].mean(0) - y.mean(0) for c in range(41)])
+    centres /= np.linalg.norm(centres, axis=1, keepdims=True)
+    right = ((own / np.linalg.norm(own, axis=1, keepdims=True)) @ centres.T).argmax(1) == data["labels"]
+    assert right.mean() > 0.3  # the commonest topic is 0.15 of all
+
+
+def test_the_recorded_cost_of_wide_steps_is_harmless():
+    storage = CARDS["glosses_more"]["storage"]
+    assert set(storage) == {"minilm_l6", "use_m3", "potion8m", "wordllama"}
+    for cost in storage.values():
+        assert cost["neighbours_kept"] >= 0.95
+        assert cost["cka_change"] < 2e-3
+        assert cost["rms_error"] < 0.06
+        assert cost["pairs_found_change"] < 0.005
+
+
 # --- how 8 bits are written and read
+
+
+def test_even_steps_are_no_wider_than_asked_and_come_back():
+    storage = builder("storage")
+    x = np.random.default_rng(0).normal(size=(300, 40)).astype(np.float32) * np.linspace(0.5, 2, 40, dtype="f")
+    codes, scale, zero = storage.encode_evenly(x, 5)
+    assert codes.dtype == np.uint8 and len(set(scale.tolist())) == 1
+    assert scale[0] == pytest.approx(np.sqrt(x.var(0).mean()) / 5, rel=1e-5)
+    assert np.abs(storage.decode(codes, scale, zero) - x).max() <= 0.501 * scale[0]
+    with pytest.raises(AssertionError, match="more than 256 steps"):
+        storage.encode_evenly(x, 200)
+
+
+def test_pairs_are_found_after_a_rotation_and_not_after_a_shuffle():
+    storage, random = builder("storage"), np.random.default_rng(0)
+    x = random.normal(size=(600, 20))
+    turned = x @ np.linalg.qr(random.normal(size=(20, 20)))[0] + 3
+    assert storage.top_1(x, turned, fitted=400, judged=200) == 1
+    assert storage.top_1(x, random.permutation(turned), fitted=400, judged=200) < 0.05
 
 
 def test_the_loader_reads_what_the_builder_writes():
