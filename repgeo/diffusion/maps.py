@@ -117,8 +117,10 @@ def _extended(fitted, x):
     old, new = fitted.x - shift, x - shift
     scale = linalg.scale_of(old)
     old, new, sigma = old / scale, new / scale, fitted.sigma / scale
-    squares = jnp.sum(new**2, 1)[:, None] + jnp.sum(old**2, 1)[None] - 2 * linalg.matmul(new, old.T)
-    logs = -jnp.maximum(squares, 0) / (2 * sigma**2) - fitted.alpha * jnp.log(fitted.density)[None]
+    # What a row's own length adds is the same for all of `old`, and of a huge row the direction is all that counts.
+    new = new / jnp.maximum(jnp.abs(new).max(1, keepdims=True) / 1e12, 1)
+    nearer = linalg.matmul(new, old.T) - jnp.sum(old**2, 1)[None] / 2
+    logs = nearer / sigma**2 - fitted.alpha * jnp.log(fitted.density)[None]
     return linalg.matmul(jax.nn.softmax(logs, axis=1), fitted.coordinates) / fitted.values[None]
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import Array
+from jax import Array, lax
 
 from repgeo import checks, linalg
 from repgeo.neighbors import neighborhoods
@@ -50,8 +50,8 @@ def diffusion_operator(x: Array, *, sigma: Array | float, alpha: float = 0.0) ->
     sigma > 0 in units of x: one number, or (n,) one for each row, with g_ij = exp(-|x_i - x_j|^2 / (2 s_i s_j));
     `median_sigma` and `knn_sigma` are rules for either. alpha in [0, 1]: 0 keeps the density of the sample, 1/2 is the
     Fokker-Planck walk, 1 takes the density out (Coifman and Lafon 2006, sec. 3). A row stays where it is with the
-    affinity 1, so no row sum is 0: an isolated row is a walk of its own. Distances come from products of centred rows
-    and are good to eps |x|^2: groups that lie 1 000 sigma apart lose two digits of the affinities within in float32.
+    affinity 1, so no row sum is 0: an isolated row is a walk of its own. Distances come from products of centred rows,
+    and from differences of rows where rounding, eps |x|^2, would show beside sigma^2: a far row costs time, not digits.
     O(n^2 p) time, two n x n arrays. ValueError unless sigma > 0, alpha is in [0, 1] and x as `checks.matrix`; rows
     may repeat, and may all be the same.
 
@@ -119,12 +119,21 @@ def one_width(sigma, x: Array, why: str) -> Array:
 
 def gaussian(x: Array, sigma: Array) -> Array:
     """Affinities (n, n) of the rows of x; 1 on the diagonal."""
-    x = linalg.center(x)
-    scale = linalg.scale_of(x)
-    sigma = sigma / scale
+    scale = linalg.scale_of(linalg.center(x))
+    x, sigma = x / scale, sigma / scale
     square = sigma**2 if sigma.ndim == 0 else sigma[:, None] * sigma[None]
     # A width that underflows beside the data leaves every place alone, and no 0 / 0.
-    return jnp.exp(-linalg.sq_distances(x / scale) / jnp.maximum(2 * square, jnp.finfo(x.dtype).tiny))
+    return jnp.exp(-squares(x, jnp.min(sigma)) / jnp.maximum(2 * square, jnp.finfo(x.dtype).tiny))
+
+
+def squares(x: Array, sigma: Array) -> Array:
+    """Squared distances (n, n) of rows: by differences where those from products are not good to 1e-3 sigma^2."""
+    rounding = 8 * jnp.finfo(x.dtype).eps * jnp.max(jnp.sum(linalg.center(x) ** 2, 1))
+
+    def by_differences(x):
+        return lax.map(lambda row: jnp.sum((x - row[None]) ** 2, 1), x, batch_size=8)
+
+    return lax.cond(rounding > 1e-3 * sigma**2, by_differences, linalg.sq_distances, x)
 
 
 def normalised(affinities: Array, alpha: Array | float) -> tuple[Array, Array]:
@@ -149,9 +158,10 @@ def symmetric_walk(x: Array, sigma: Array, alpha: Array | float) -> tuple[Array,
 
 @jax.jit
 def _median_distance(x):
-    x = linalg.center(x)
-    scale = linalg.scale_of(x)
-    return scale * linalg.off_diagonal_median(jnp.sqrt(jnp.maximum(linalg.sq_distances(x / scale), 0)))
+    scale = linalg.scale_of(linalg.center(x))
+    x = x / scale
+    rough = linalg.off_diagonal_median(linalg.sq_distances(x))
+    return scale * linalg.off_diagonal_median(linalg.safe_sqrt(squares(x, jnp.sqrt(rough))))
 
 
 def _positive(value, why):

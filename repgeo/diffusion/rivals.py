@@ -15,7 +15,7 @@ from jax import Array, lax
 
 from repgeo import checks, linalg
 from repgeo.diffusion.entropy import eigenvalues, magnitudes
-from repgeo.diffusion.operator import gaussian, one_width, width
+from repgeo.diffusion.operator import gaussian, one_width, squares, width
 from repgeo.neighbors import neighborhoods, originals
 
 _BLOCK = 1000  # rows whose distances to all others are held at a time
@@ -108,14 +108,15 @@ def ksg_information(x: Array, y: Array, *, k: int = 3) -> Array:
     psi(k) + psi(n) - mean(psi(a + 1) + psi(b + 1)), over ln 2, where a and b count the rows that are nearer in x and in
     y alone than the k-th neighbour is in the larger of both Euclidean distances. 1 <= k <= n - 1. May be negative;
     near 0 without bias for independent data, and far below the truth where it exceeds about log2 n or where there are
-    many features. Unchanged by the scale of either side. A label as y goes through `jax.nn.one_hot`: rows of one class
-    are then at distance 0 in y, which is within the method as long as some class is larger than k. O(n^2 (p + q)) time
-    in blocks of rows. No gradient. Errors as `checks.paired`. Source: Kraskov, Stoegbauer and Grassberger 2004, eq. 8.
+    many features. Distances of both sides are compared, so they should have a like spread. A label as y goes through
+    `jax.nn.one_hot`: rows of one class are then at distance 0 in y, which is within the method as long as classes are
+    larger than k. O(n^2 (p + q)) time in blocks of rows. No gradient. Errors as `checks.paired`.
+    Source: Kraskov, Stoegbauer and Grassberger 2004, eq. 8.
 
     >>> import jax, jax.numpy as jnp
     >>> z = jax.random.normal(jax.random.key(0), (2, 1000, 1))
     >>> print(f"{ksg_information(z[0], z[0] + z[1], k=10):.2f}, where {0.5 * jnp.log2(2.0):.2f} is true")
-    0.45, where 0.50 is true
+    0.48, where 0.50 is true
     """
     x, y = checks.paired(x, y)
     k = checks.count(k, "k", low=1, high=len(x) - 1, why="n - 1 other rows")
@@ -157,9 +158,8 @@ def _knn_entropy(far, first, k, p):
 @jax.jit
 def _kde_entropy(x, sigma):
     n, p = x.shape
-    x = linalg.center(x)
-    scale = linalg.scale_of(x)
-    apart = -linalg.sq_distances(x / scale) / (2 * (sigma / scale) ** 2)
+    scale = linalg.scale_of(linalg.center(x))
+    apart = -squares(x / scale, sigma / scale) / jnp.maximum(2 * (sigma / scale) ** 2, jnp.finfo(x.dtype).tiny)
     logs = jax.nn.logsumexp(jnp.where(jnp.eye(n, dtype=bool), -jnp.inf, apart), axis=1)
     return (math.log(n - 1) + p * (jnp.log(sigma) + math.log(2 * math.pi) / 2) - jnp.mean(logs)) / math.log(2)
 
@@ -167,8 +167,8 @@ def _kde_entropy(x, sigma):
 @partial(jax.jit, static_argnames="k")
 def _ksg(x, y, k):
     n = len(x)
-    x, y = (linalg.center(z) for z in (x, y))
-    x, y = (z / linalg.scale_of(z) for z in (x, y))
+    scale = jnp.maximum(linalg.scale_of(x), linalg.scale_of(y))  # a power of two: distances that are equal stay equal
+    x, y = x / scale, y / scale
 
     def far(z, rows):  # by differences: a label's copies must be at distance 0 exactly
         return jnp.sqrt(lax.map(lambda r: jnp.sum((z - z[r][None]) ** 2, 1), rows, batch_size=8))

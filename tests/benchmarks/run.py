@@ -14,7 +14,7 @@ from importlib import import_module
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-ROOMS = ("similarity", "dimension", "spectrum", "erasure")
+ROOMS = ("similarity", "dimension", "spectrum", "erasure", "diffusion")
 
 
 def child(mode: str) -> list[dict]:

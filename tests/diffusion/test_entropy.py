@@ -118,6 +118,15 @@ def test_groups_count_alike_whatever_their_size():
     assert float(dse(x, sigma=1.0).bits) == pytest.approx(np.log2(3), abs=1e-4)
 
 
+def test_a_far_row_does_not_blur_the_rest_in_float32():
+    x = points(dtype=np.float32)
+    x[0] = 1e6
+    expected = oracle.dse(x, 1.0)
+    assert float(dse(x, sigma=1.0).bits) == pytest.approx(expected, abs=1e-3)
+    far = oracle.distances(x)[np.triu_indices(60, 1)]
+    assert float(median_sigma(x, share=1)) == pytest.approx(np.median(far), rel=1e-4)
+
+
 def test_the_ends_are_0_and_log2_n_bits():
     x = points(dtype=np.float32)
     assert float(dse(x, sigma=1e-3).bits) == pytest.approx(np.log2(60), abs=1e-5)
