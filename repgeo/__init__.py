@@ -9,6 +9,8 @@ What does a probe read, on rows that it has not seen? `repgeo.probes`.
 Is the number more than luck? `repgeo.chance`.
 What does a stream, or a set of shards, keep? `repgeo.moments`, `repgeo.debiased_moments`.
 Which rows lie next to which? `repgeo.neighbors`.
+Where does a row lie, seen from a few anchors? `repgeo.relative`.
+Which row of another space is meant? `repgeo.retrieval`.
 What is a sample and what a feature of a convolution or of tokens? `repgeo.views`.
 How many features does a layer of a network need? `repgeo.merging`.
 What can be read here offline? `repgeo.datasets`, `repgeo.worlds`, `repgeo.nets`.
@@ -22,7 +24,7 @@ from importlib import import_module as _import_module
 
 _ROOMS = (
     "chance claims datasets debiased_moments diffusion dimension erasure merging moments neighbors nets papers plots "
-    "probes similarity spectrum views worlds"
+    "probes relative retrieval similarity spectrum views worlds"
 ).split()
 _AT_THE_FRONT = {
     "debiased_moments": "DebiasedMoments",
@@ -31,6 +33,7 @@ _AT_THE_FRONT = {
     "erasure": "Eraser guardedness_report inlp leace mean_projection project_out rlace sal splince",
     "moments": "Moments moments_by_blocks",
     "neighbors": "knn",
+    "retrieval": "csls foscttm mean_rank mean_reciprocal_rank relreps_scores retrieval_scores top_k top_k_accuracy",
     "similarity": "cca cca_from cka cka_debiased cka_debiased_from cka_deconfounded cka_from cka_rbf cknna "
     "cknna_unbiased cycle_knn distance_correlation eigenspace_overlap grid gulp hsic hsic_unbiased imd knn_jaccard "
     "linear_predictivity match_units mean_cca mutual_knn nbs procrustes procrustes_from pwcca r2_cca rsa "

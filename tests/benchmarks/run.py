@@ -14,7 +14,7 @@ from importlib import import_module
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-ROOMS = ("similarity", "dimension", "spectrum", "erasure", "diffusion")
+ROOMS = ("similarity", "dimension", "spectrum", "erasure", "alignment", "diffusion")
 
 
 def child(mode: str) -> list[dict]:
