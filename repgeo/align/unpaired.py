@@ -50,7 +50,8 @@ def unpaired_align(
     centroids; from there `scout` steps. A step takes
     `sample` rows of x, maps each to the mean of its `neighbors` nearest rows of y, and goes half way to the Procrustes
     rotation onto these. All this in the `width` leading principal directions a side. The candidate of the best score
-    goes on for `coarse` steps, and for `fine` ones with all directions. `metric="csls"` finds neighbours by CSLS.
+    goes on for `coarse` steps, and for `fine` ones with all directions. Neighbours are found by `metric`, "csls" or
+    "cosine", which takes two thirds of the time and ends lower.
 
     The score, () in [-1, 1], needs no pair: the mean cosine of a mapped row to its nearest by CSLS. It compares
     candidates for one pair of spaces, not different spaces. `history` has `clusters` and `scores` (candidates,),
@@ -63,7 +64,8 @@ def unpaired_align(
     rows each in every step; a few dozen suffice. Weights are orthogonal (orthonormal rows or columns for p != q). A
     rotation of y rotates the result. O(candidates runs n c width + steps sample m q).
     Raises as `checks.matrix`; ValueError for rows of 0, fewer rows than clusters, neighbours or `neighbors` + 1, pairs
-    out of range. Source: the steps are those of mini-vec2vec, Dar 2025; score: Conneau et al. 2018, section 3.5.
+    out of range. Source: mini-vec2vec, Dar 2025, but for the rounds, the principal directions and CSLS in the steps;
+    the score is the model selection of Conneau et al. 2018, section 3.5.
 
     >>> import jax
     >>> x = jax.random.normal(jax.random.key(0), (400, 8)) * 0.2 + jax.random.normal(jax.random.key(1), (20, 8))[
@@ -142,7 +144,7 @@ def refine(
     steps: int = 40,
     neighbors: int = 50,
     sample: int = 2_000,
-    metric: str = "cosine",
+    metric: str = "csls",
 ) -> Map:
     """`start`, a map fitted on few pairs say, improved on rows x (n, p) and y (m, q) that need not be paired.
 
