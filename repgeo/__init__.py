@@ -10,6 +10,7 @@ Is the number more than luck? `repgeo.chance`.
 What does a stream, or a set of shards, keep? `repgeo.moments`, `repgeo.debiased_moments`.
 Which rows lie next to which? `repgeo.neighbors`.
 Where does a row lie, seen from a few anchors? `repgeo.relative`.
+Which map brings one space into another, with pairs or without any? `repgeo.align` (`repgeo.unpaired_align`).
 Which row of another space is meant? `repgeo.retrieval`.
 What is a sample and what a feature of a convolution or of tokens? `repgeo.views`.
 How many features does a layer of a network need? `repgeo.merging`.
@@ -23,10 +24,11 @@ A room is loaded when it is first asked for.
 from importlib import import_module as _import_module
 
 _ROOMS = (
-    "chance claims datasets debiased_moments diffusion dimension erasure merging moments neighbors nets papers plots "
-    "probes relative retrieval similarity spectrum views worlds"
+    "align chance claims datasets debiased_moments diffusion dimension erasure merging moments neighbors nets papers "
+    "plots probes relative retrieval similarity spectrum views worlds"
 ).split()
 _AT_THE_FRONT = {
+    "align": "Map unpaired_align",
     "debiased_moments": "DebiasedMoments",
     "diffusion": "diffusion_map dse dsmi heat_geodesic",
     "dimension": "gride lid_mle mean_lid mst_dimension twonn",
