@@ -316,39 +316,49 @@ def _overlap(x, y, k, metric):
 def _best(x, y, bias, k):
     """The k largest of x y^T + bias (n, m) in each row, and where they are.
 
-    A row among the k best lies in one of the k groups whose best are the best; as groups are consecutive rows, this
-    holds for ties too, which go to the lower row. Only the best of each group is kept of a product, while the product
-    is in cache, and the rows of the k groups are multiplied again. Within a chunk of the gallery the rows of a group
-    lie `wide` apart, which makes taking the best elementwise.
+    A row among the k best lies in one of the k groups whose best are the best, and such a group in one of the k best
+    groups of groups; as groups are consecutive rows, this holds for ties too, which go to the lower row. Only the best
+    of each group are kept of a product, while the product is in cache, and the rows of the k groups are multiplied
+    again. Within a chunk of the gallery the rows of a group lie apart, which makes taking the best elementwise.
     """
     m, p = y.shape
-    deep = _GROUP if m >= 4 * k * _GROUP else 1
+    deep, wide_deep = (_GROUP if m >= 4 * k * size else 1 for size in (_GROUP, _GROUP**2))
     chunks = -(-m // _CHUNK)
-    wide = -(-m // (chunks * deep))
-    padding = chunks * wide * deep - m
-    groups = jnp.pad(y, ((0, padding), (0, 0))).reshape(-1, deep * p)
-    bias = jnp.pad(bias, (0, padding), constant_values=-jnp.inf).reshape(-1, deep)
+    wide = -(-m // (chunks * wide_deep * deep))
+    shape = (chunks, wide, wide_deep, deep)
+    padding = chunks * wide * wide_deep * deep - m
+    groups = jnp.pad(y, ((0, padding), (0, 0))).reshape(-1, deep, p)
+    bias = jnp.pad(bias, (0, padding), constant_values=-jnp.inf)
     chunked = (
-        groups.reshape(chunks, wide, deep, p).swapaxes(1, 2).reshape(chunks, -1, p),
-        bias.reshape(chunks, wide, deep).swapaxes(1, 2),
+        groups.reshape(*shape, p).transpose(0, 3, 2, 1, 4).reshape(chunks, -1, p),
+        bias.reshape(shape).transpose(0, 3, 2, 1),
     )
+    bias = bias.reshape(-1, deep)
 
     def best_of_chunk(queries, chunk):
         rows, bias = chunk
-        return (linalg.matmul(queries, rows.T).reshape(-1, deep, wide) + bias[None]).max(1)
+        best = (linalg.matmul(queries, rows.T).reshape(-1, *bias.shape) + bias[None]).max(1)
+        return best, best.max(1)
 
     def again(pair):
         query, chosen = pair
         return linalg.matmul(groups[chosen].reshape(-1, p), query) + bias[chosen].reshape(-1)
 
     def of_block(queries):
-        best = lax.map(lambda chunk: best_of_chunk(queries, chunk), chunked)
-        best = best.swapaxes(0, 1).reshape(len(queries), -1)
-        chosen = jnp.sort(lax.top_k(best, k)[1], 1)
+        best, best_of_best = lax.map(lambda chunk: best_of_chunk(queries, chunk), chunked)
+        best_of_best = best_of_best.swapaxes(0, 1).reshape(len(queries), -1)
+        chosen = jnp.sort(lax.top_k(best_of_best, k)[1], 1)
+        best = best[chosen // wide, jnp.arange(len(queries))[:, None], :, chosen % wide].reshape(len(queries), -1)
+        chosen = jnp.sort(_within(chosen, lax.top_k(best, k)[1], wide_deep), 1)
         values, at = lax.top_k(lax.map(again, (queries, chosen)), k)
-        return values, jnp.take_along_axis(chosen, at // deep, 1) * deep + at % deep
+        return values, _within(chosen, at, deep)
 
     return _by_blocks(of_block, _BLOCK, x)
+
+
+def _within(groups, at, deep):
+    """Which rows are at those places of the rows of `groups` (b, k), `deep` in each, one group after the other."""
+    return jnp.take_along_axis(groups, at // deep, 1) * deep + at % deep
 
 
 def _by_blocks(function, most, *queries):

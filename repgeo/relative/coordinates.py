@@ -142,10 +142,21 @@ def _relative(x, anchors, similarity):
 
 
 def _cosines(x, anchors):
-    """Lengths divide the product, which has fewer columns than x or stays in cache, rather than a copy of x."""
-    scale = linalg.scale_of(x, axis=1)  # squares can then neither over- nor underflow
-    length = scale * jnp.linalg.norm(x / scale, axis=1, keepdims=True)
-    return linalg.matmul(x, _unit(anchors).T) / length
+    """Lengths divide the product, which costs less than a copy of x that they have divided."""
+    return linalg.matmul(x, _unit(anchors).T) / _lengths(x)[:, None]
+
+
+def _lengths(x):
+    """Length of each row; only where a square over- or underflows are rows scaled first, which takes another pass."""
+    square = jnp.sum(x * x, 1)
+    limits = jnp.finfo(x.dtype)
+    plain = ((square > limits.tiny / limits.eps) & (square < jnp.inf)).all()
+
+    def scaled(x):
+        scale = linalg.scale_of(x, axis=1)
+        return scale[:, 0] * jnp.linalg.norm(x / scale, axis=1)
+
+    return lax.cond(plain, lambda x: jnp.sqrt(square), scaled, x)
 
 
 def _angle(cosine):
