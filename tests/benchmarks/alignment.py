@@ -51,15 +51,17 @@ def relative_rows(mode):
     )
 
 
-def two_clouds(n=10_000, p=384, judge=1_000, clusters=80, seed=0):
-    """Different rows about the same centres, the second cloud turned, and `judge` rows seen from both sides."""
-    random = np.random.default_rng(seed)
-    axes = np.linspace(1, 0.05, p)
-    centers, weights = random.standard_normal((clusters, p)) * axes, random.dirichlet(np.full(clusters, 3.0))
-    label = random.choice(clusters, 2 * n + judge, p=weights)
-    rows = (centers[label] + 0.5 * random.standard_normal((len(label), p)) * axes).astype(np.float32)
-    turn = np.linalg.qr(random.standard_normal((p, p)))[0].astype(np.float32)
-    return rows[:n], rows[n : 2 * n] @ turn, rows[2 * n :], rows[2 * n :] @ turn
+def two_clouds(n=9_500, judge=1_000):
+    """Sentence embeddings of different definitions, the second half turned, and `judge` rows seen from both sides.
+
+    One encoder on both sides: what is timed does not depend on how alike two encoders are, but both must succeed.
+    """
+    from repgeo import datasets
+
+    rows = np.concatenate([datasets.load(name)["minilm_l6"] for name in ("glosses", "glosses_more")])
+    turn = np.linalg.qr(np.random.default_rng(0).standard_normal((rows.shape[1],) * 2))[0].astype(np.float32)
+    seen = rows[2 * n : 2 * n + judge]
+    return rows[:n], rows[n : 2 * n] @ turn, seen, seen @ turn
 
 
 def numpy_unpaired(x, y, *, clusters, runs, restarts, steps, sample=2_000, neighbors=50, seed=0):
@@ -129,12 +131,12 @@ def numpy_unpaired(x, y, *, clusters, runs, restarts, steps, sample=2_000, neigh
 
 
 def unpaired_rows(mode):
-    """Alignment without pairs at the published settings but 60 steps, n=10 000 a side, p=384, in CPU time alone."""
+    """Alignment without pairs at the published settings but 60 steps, n=9 500 a side, p=384, in CPU time alone."""
     if mode != "cpu1":
         return []
     x, y, judge_x, judge_y = two_clouds()
     equal = dict(clusters=20, runs=30, restarts=400)
-    ours = dict(pairings=1, rounds=0, scout=0, coarse=0, fine=60, width=384, metric="cosine")
+    ours = dict(pairings=1, rounds=0, scout=0, coarse=40, fine=20, metric="cosine")
     right = {}
 
     def library():
@@ -145,7 +147,7 @@ def unpaired_rows(mode):
         weights = numpy_unpaired(x, y, steps=60, **equal)
         right["theirs"] = float(top_k_accuracy((judge_x - x.mean(0)) @ weights, judge_y - y.mean(0)))
 
-    name = "unpaired alignment, 20 clusters, 30 runs, 400 restarts, 60 steps, n=10 000 a side, p=384, float32"
+    name = "unpaired alignment, 20 clusters, 30 runs, 400 restarts, 60 steps, n=9 500 a side, p=384, float32"
     rows = compare(name, library, {"the same steps in NumPy": (numpy, 1 / 2)}, mode=mode, rounds=1)
     print(f"unpaired alignment, top-1: {right}", file=sys.stderr, flush=True)
     assert min(right.values()) > 0.9, right
@@ -153,14 +155,14 @@ def unpaired_rows(mode):
 
 
 def seconds_rows():
-    """CPU seconds of `unpaired_align` as it stands by default, n=10 000 a side, p=384, compiled before."""
+    """CPU seconds of `unpaired_align` as it stands by default, n=9 500 a side, p=384, compiled before."""
     x, y, judge_x, judge_y = two_clouds()
     for _ in range(2):
         start = time.process_time()
         m = jax.block_until_ready(unpaired_align(x, y, key=jax.random.key(0)))
         value = time.process_time() - start
     assert float(top_k_accuracy(*m.centered(judge_x, judge_y))) > 0.9
-    return [{"name": "unpaired_align by default, n=10 000 a side, p=384: CPU seconds, all cores", "value": value,
+    return [{"name": "unpaired_align by default, n=9 500 a side, p=384: CPU seconds, all cores", "value": value,
              "bar": 60.0}]
 
 
