@@ -47,16 +47,15 @@ def relative(x: Array, anchors: Array, *, similarity: str = "cosine", mean: Arra
     [[0.6000000238418579, 0.800000011920929]]
     """
     checks.choice(similarity, "similarity", SIMILARITIES)
-    x, anchors = _rows(x, anchors)
+    x, anchors = _rows(x, anchors, values=False)
     if mean is not None:
-        mean = checks.floats(mean, "mean")
+        mean = checks.floats(mean, "mean").astype(x.dtype)
         if mean.shape != x.shape[1:]:
             raise ValueError(f"mean: expected one number a feature, shape {x.shape[1:]}; got {mean.shape}")
-        x, anchors = x - mean.astype(x.dtype)[None], anchors - mean.astype(x.dtype)[None]
-    if similarity in ("cosine", "angular"):
-        nonzero_rows(x, "x" if mean is None else "x minus mean")
-        nonzero_rows(anchors, "anchors" if mean is None else "anchors minus mean")
-    return _relative(x, anchors, similarity)
+    coordinates, defined = _relative(x, anchors, mean, similarity)
+    if checks.is_concrete(defined) and not defined:  # looking for the reason first would take as long as the product
+        _say_why(x, anchors, mean, similarity)
+    return coordinates
 
 
 @jax.tree_util.register_dataclass
@@ -111,14 +110,26 @@ def reconstruct(coordinates: Array, anchors: Array, *, norms: Array) -> Array:
     return _reconstruct(coordinates, anchors, norms)
 
 
-def _rows(x, anchors):
+def _rows(x, anchors, values=True):
     """Samples and anchors in one dtype and of one width, or the error that names what is wrong with them."""
-    x = checks.matrix(x, "x", at_least=1, may_be_constant=True)
-    anchors = checks.matrix(anchors, "anchors", at_least=1, may_be_constant=True)
+    x = checks.matrix(x, "x", at_least=1, may_be_constant=True, values=values)
+    anchors = checks.matrix(anchors, "anchors", at_least=1, may_be_constant=True, values=values)
     if x.shape[1] != anchors.shape[1]:
         raise ValueError(f"x and anchors: expected one width, in one space; got shapes {x.shape} and {anchors.shape}")
     dtype = jnp.promote_types(x.dtype, anchors.dtype)
     return x.astype(dtype), anchors.astype(dtype)
+
+
+def _say_why(x, anchors, mean, similarity):
+    """Raise the error that says why some coordinates are not finite; silent where finite numbers overflowed."""
+    _rows(x, anchors)
+    if mean is not None:
+        if not np.isfinite(np.asarray(mean)).all():
+            raise ValueError("mean: expected finite values; got NaN or inf")
+        x, anchors = x - mean[None], anchors - mean[None]
+    if similarity in ("cosine", "angular"):
+        nonzero_rows(x, "x" if mean is None else "x minus mean")
+        nonzero_rows(anchors, "anchors" if mean is None else "anchors minus mean")
 
 
 def _unit(x):
@@ -126,8 +137,16 @@ def _unit(x):
     return x / jnp.linalg.norm(x, axis=1, keepdims=True)
 
 
-@partial(jax.jit, static_argnums=2)
-def _relative(x, anchors, similarity):
+@partial(jax.jit, static_argnums=3)
+def _relative(x, anchors, mean, similarity):
+    """The coordinates, and whether all are finite: a row or an anchor that is not spoils all of its coordinates."""
+    if mean is not None:
+        x, anchors = x - mean[None], anchors - mean[None]
+    coordinates = _coordinates(x, anchors, similarity)
+    return coordinates, jnp.isfinite(coordinates[:, 0]).all() & jnp.isfinite(coordinates[0]).all()
+
+
+def _coordinates(x, anchors, similarity):
     if similarity == "inner":
         return linalg.matmul(x, anchors.T)
     if similarity == "cosine":
@@ -161,8 +180,8 @@ def _lengths(x):
 
 def _angle(cosine):
     """Angle over pi of a cosine; its gradient at 0 and at pi, where it does not exist, is 0."""
-    inside = jnp.abs(cosine) < 1
-    return jnp.where(inside, jnp.arccos(jnp.where(inside, cosine, 0)), jnp.where(cosine > 0, 0, jnp.pi)) / jnp.pi
+    beyond = jnp.abs(cosine) >= 1
+    return jnp.where(beyond, jnp.where(cosine > 0, 0, jnp.pi), jnp.arccos(jnp.where(beyond, 0, cosine))) / jnp.pi
 
 
 def _distances(x, anchors):

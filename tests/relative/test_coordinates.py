@@ -213,8 +213,28 @@ def test_completeness_and_reconstruction_run_under_jit():
 
 def test_a_zero_row_under_a_trace_is_nan_where_it_has_no_direction():
     x, anchors = map(jnp.asarray, cloud())
-    got = np.asarray(jax.jit(relative)(x.at[3].set(0), anchors))
-    assert np.isnan(got[3]).all() and np.isfinite(got[:3]).all()
+    for similarity in ("cosine", "angular"):
+        got = np.asarray(jax.jit(lambda x, a, s=similarity: relative(x, a, similarity=s))(x.at[3].set(0), anchors))
+        assert np.isnan(got[3]).all() and np.isfinite(got[:3]).all()
+
+
+@pytest.mark.parametrize("similarity", SIMILARITIES)
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_one_value_that_is_not_finite_is_found_whatever_the_similarity(similarity, bad):
+    for which, name in ((0, "x"), (1, "anchors")):
+        arrays = list(cloud())
+        arrays[which][4, 2] = bad
+        with pytest.raises(ValueError, match=f"{name}: expected finite values; got 1 NaN or inf .*row 4, column 2"):
+            relative(*arrays, similarity=similarity)
+    x, anchors = cloud()
+    with pytest.raises(ValueError, match="mean: expected finite values"):
+        relative(x, anchors, similarity=similarity, mean=np.full(P, bad))
+
+
+def test_rows_of_very_different_lengths_keep_their_directions():
+    x, anchors = cloud()
+    lengths = 2.0 ** np.random.default_rng(0).integers(-100, 100, (N, 1))
+    np.testing.assert_allclose(relative(lengths * x, anchors), relative(x, anchors), rtol=1e-4, atol=1e-6)
 
 
 # --- bad input
