@@ -224,6 +224,14 @@ _LIST = (
         "NeurIPS 2022",
     ),
     Paper(
+        "cuturi2013",
+        ("Marco Cuturi",),
+        2013,
+        "Sinkhorn Distances: Lightspeed Computation of Optimal Transport",
+        "1306.0895",
+        "NeurIPS 2013",
+    ),
+    Paper(
         "dar2025",
         ("Guy Dar",),
         2025,
@@ -492,6 +500,22 @@ _LIST = (
         "ICML 2025",
     ),
     Paper(
+        "huang2023",
+        (
+            "Yinan Huang",
+            "William Lu",
+            "Joshua Robinson",
+            "Yu Yang",
+            "Muhan Zhang",
+            "Stefanie Jegelka",
+            "Pan Li",
+        ),
+        2023,
+        "On the Stability of Expressive Positional Encodings for Graphs",
+        "2310.02579",
+        "ICLR 2024",
+    ),
+    Paper(
         "huang2024",
         (
             "Hanxun Huang",
@@ -661,6 +685,29 @@ _LIST = (
         "CISS 2024",
     ),
     Paper(
+        "lim2022",
+        (
+            "Derek Lim",
+            "Joshua Robinson",
+            "Lingxiao Zhao",
+            "Tess Smidt",
+            "Suvrit Sra",
+            "Haggai Maron",
+            "Stefanie Jegelka",
+        ),
+        2022,
+        "Sign and Basis Invariant Networks for Spectral Graph Representation Learning",
+        "2202.13013",
+        "ICLR 2023",
+    ),
+    Paper(
+        "liu2019",
+        ("Jie Liu", "Yuanhao Huang", "Ritambhara Singh", "Jean-Philippe Vert", "William Stafford Noble"),
+        2019,
+        "Jointly Embedding Multiple Single-Cell Omics Measurements",
+        venue="WABI 2019",
+    ),
+    Paper(
         "mackay2005",
         ("David J. C. MacKay", "Zoubin Ghahramani"),
         2005,
@@ -706,6 +753,13 @@ _LIST = (
         venue="Foundations of Computational Mathematics",
     ),
     Paper(
+        "mishne2015",
+        ("Gal Mishne", "Uri Shaham", "Alexander Cloninger", "Israel Cohen"),
+        2015,
+        "Diffusion Nets",
+        "1506.07840",
+    ),
+    Paper(
         "moon2019",
         (
             "Kevin R. Moon",
@@ -741,6 +795,21 @@ _LIST = (
         "T-REGS: Minimum Spanning Tree Regularization for Self-Supervised Learning",
         "2510.23484",
         "NeurIPS 2025",
+    ),
+    Paper(
+        "moschella2023",
+        (
+            "Luca Moschella",
+            "Valentino Maiorca",
+            "Marco Fumero",
+            "Antonio Norelli",
+            "Francesco Locatello",
+            "Emanuele Rodolà",
+        ),
+        2023,
+        "Relative representations enable zero-shot latent space communication",
+        "2209.15430",
+        "ICLR 2023",
     ),
     Paper(
         "mu2018",
@@ -779,6 +848,21 @@ _LIST = (
         "with Width and Depth",
         "2010.15327",
         "ICLR 2021",
+    ),
+    Paper(
+        "norelli2023",
+        (
+            "Antonio Norelli",
+            "Marco Fumero",
+            "Valentino Maiorca",
+            "Luca Moschella",
+            "Emanuele Rodolà",
+            "Francesco Locatello",
+        ),
+        2023,
+        "ASIF: Coupled Data Turns Unimodal Models to Multimodal Without Training",
+        "2210.01738",
+        "NeurIPS 2023",
     ),
     Paper(
         "oord2018",
