@@ -18,7 +18,7 @@ among its candidates by its own score. Arrays, for pairs x seeds unless said oth
     wrong_model         top-1 of a third encoder's rows sent through the map
     shuffled            (pairs,) top-1 of a map fitted to the target with its columns shuffled, first seed
 
-It takes about 50 CPU minutes. Every finished run lies in `--parts`, from where an interrupted build goes on.
+It takes hours on one core. Every finished run lies in `--parts`, from where an interrupted build goes on.
 """
 
 import argparse

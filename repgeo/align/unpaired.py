@@ -50,8 +50,8 @@ def unpaired_align(
     centroids; from there `scout` steps. A step takes
     `sample` rows of x, maps each to the mean of its `neighbors` nearest rows of y, and goes half way to the Procrustes
     rotation onto these. All this in the `width` leading principal directions a side. The candidate of the best score
-    goes on for `coarse` steps, and for `fine` ones with all directions. Neighbours are found by `metric`, "csls" or
-    "cosine", which takes two thirds of the time and ends lower.
+    goes on for `coarse` steps, and for `fine` ones with all directions. Neighbours are found by `metric`, "cosine" or
+    "csls", which costs more.
 
     The score, () in [-1, 1], needs no pair: the mean cosine of a mapped row to its nearest by CSLS. It compares
     candidates for one pair of spaces, not different spaces. `history` has `clusters` and `scores` (candidates,),
@@ -61,7 +61,7 @@ def unpaired_align(
     different content, which no score shows.
 
     `pairs` (k, 2), rows of x and of y known to be the same, join as one more candidate, `clusters` 0, and count as 5
-    rows each in every step; a few dozen suffice. Weights are orthogonal (orthonormal rows or columns for p != q). A
+    rows each in every step. Weights are orthogonal (orthonormal rows or columns for p != q). A
     rotation of y rotates the result. O(candidates runs n c width + steps sample m q).
     Raises as `checks.matrix`; ValueError for rows of 0, fewer rows than clusters, neighbours or `neighbors` + 1, pairs
     out of range. Source: mini-vec2vec, Dar 2025, but for the rounds, the principal directions and CSLS in the steps;
@@ -149,8 +149,8 @@ def refine(
     """`start`, a map fitted on few pairs say, improved on rows x (n, p) and y (m, q) that need not be paired.
 
     `steps` steps as in `unpaired_align`, about the means of x and y; `pairs` (k, 2) of rows known to be the same keep
-    counting. Its score, and history["moved"] (steps,), as there. It helps a start that is right of one row in fifty
-    or so, and drifts from one that is not: compare the scores. Raises as `unpaired_align`, TypeError unless
+    counting. Its score, and history["moved"] (steps,), as there. It helps a start that is already right
+    of some rows, and drifts from one that is not: compare the scores. Raises as `unpaired_align`, TypeError unless
     `start` is a `Map`, ValueError unless its widths are p and q.
 
     >>> import jax
