@@ -53,9 +53,9 @@ def dse(x: Array, *, sigma: Array | float, t: Array | float = 1.0, operator: str
 
     sigma > 0 in units of x, or (n,), one for each row: there is no default, since with a width far above the
     distances the value is 0 and far below it is log2 n. `t` >= 0 steps: 0 gives log2 n whatever x is. `operator`:
-    "official" or "anisotropic" (see `OPERATORS`); the values differ by up to a fifth. k groups that are tight and far
-    apart beside sigma give log2 k; copies of a row are one place of more weight; rows that are all the same give 0;
-    an isolated row is a group. Unchanged by shift and rotation.
+    "official" or "anisotropic" (see `OPERATORS`); the values differ by up to a fifth, and by more where few bits are
+    left. k groups that are tight and far apart beside sigma give log2 k; copies of a row are one place of more weight;
+    rows that are all the same give 0; an isolated row is a group. Unchanged by shift and rotation.
 
     All eigenvalues are computed, without vectors: O(n^3), about two n x n arrays. In float32 rounding may add 1e-3
     bits where nearly all shares are 0. The gradient with respect to x, sigma and t is that of the source's formula;
