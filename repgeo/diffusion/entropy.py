@@ -132,8 +132,9 @@ def dse_by_subsamples(
     x (n, p); n // size subsets, at least two, of 2 <= size rows; one `sigma` for all. It estimates the entropy at
     `size` rows, *not* at n: entropy grows with the number of rows, so the value lies below that of all rows, by up to
     log2(n / size) bits where no row is near another, and by little once every group of the data holds many rows of a
-    subset. Compare values of one size only. The interval is for the mean over draws of `size` rows of the population; rows must be independent.
-    O(n size^2). ValueError as `dse`, for a size outside [2, n // 2] and a level outside (0, 1).
+    subset. Compare values of one size only. The interval is for the mean over draws of `size` rows of the population;
+    rows must be independent. O(n size^2). ValueError as `dse`, for a size outside [2, n // 2] and a level outside
+    (0, 1).
 
     >>> import jax
     >>> x = jax.random.normal(jax.random.key(0), (400, 2))
