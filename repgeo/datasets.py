@@ -171,7 +171,8 @@ def _read(folder: Path, card: Card) -> dict[str, np.ndarray]:
         )
     try:
         with np.load(io.BytesIO(content), allow_pickle=False) as archive:
-            return {key: archive[key] for key in archive.files}
+            # A file may hold the columns one after the other, whichever compresses better.
+            return {key: np.asarray(archive[key], order="C") for key in archive.files}
     except (ValueError, EOFError, AttributeError, zipfile.BadZipFile) as problem:
         raise ValueError(f"{path} is not an archive of plain arrays ({problem}): {mend}") from None
 
@@ -180,5 +181,4 @@ def _decoded(key: str, arrays: dict[str, np.ndarray]) -> np.ndarray:
     """The array under `key`, back in float32 if it was stored as codes."""
     if key + SCALE not in arrays:
         return arrays[key]
-    codes = arrays[key].astype(np.float32, order="C")  # a file may hold the columns one after the other
-    return codes * arrays[key + SCALE] + arrays[key + ZERO]
+    return arrays[key].astype(np.float32) * arrays[key + SCALE] + arrays[key + ZERO]

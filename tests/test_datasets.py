@@ -254,9 +254,9 @@ def test_the_recorded_cost_of_wide_steps_is_harmless():
     storage = CARDS["glosses_more"]["storage"]
     assert set(storage) == {"minilm_l6", "use_m3", "potion8m", "wordllama"}
     for cost in storage.values():
-        assert cost["neighbours_kept"] >= 0.95
-        assert cost["cka_change"] < 2e-3
-        assert cost["rms_error"] < 0.06
+        assert cost["neighbours_kept"] >= 0.97
+        assert cost["cka_change"] < 1e-3
+        assert cost["rms_error"] < 0.05
         assert cost["pairs_found_change"] < 0.005
 
 
@@ -326,12 +326,13 @@ def test_a_builder_writes_the_same_bytes_twice_and_keeps_the_cards_of_others(fol
     assert datasets.names(folder=folder) == ("again", "small")
 
 
-def test_each_array_is_written_by_the_smaller_of_deflate_and_lzma(tmp_path):
+def test_each_array_is_written_in_the_smallest_of_four_ways(tmp_path):
     rng = np.random.default_rng(0)
     arrays = {
         "noise": rng.integers(0, 256, 5_000).astype(np.uint8),
         "repeats": np.tile(rng.integers(0, 256, 50_000).astype(np.uint8), 3),  # deflate forgets after 32 kB
-        "columns": np.asfortranarray(rng.normal(size=(20, 3)).astype(np.float32)),
+        "columns": (128 + rng.normal(size=(4_000, 41)) * np.geomspace(0.3, 30, 41)).astype(np.uint8),
+        "rows": (128 + rng.normal(size=(4_000, 41)) * np.geomspace(0.3, 30, 41)).astype(np.uint8).T.copy(),
     }
     with open(tmp_path / "a.npz", "wb") as out:
         builder("cards").write_arrays(out, arrays)
@@ -341,6 +342,7 @@ def test_each_array_is_written_by_the_smaller_of_deflate_and_lzma(tmp_path):
     with np.load(tmp_path / "a.npz", allow_pickle=False) as archive:
         assert archive.files == list(arrays)
         assert all(np.array_equal(archive[key], array) for key, array in arrays.items())
+        assert archive["columns"].flags.f_contiguous and archive["rows"].flags.c_contiguous
 
 
 def test_no_builder_can_write_a_pickle(tmp_path):
@@ -393,13 +395,14 @@ def test_weights_are_read_without_running_what_a_pickle_asks_for(tmp_path):
 # --- the loader
 
 
-def test_codes_that_lie_column_by_column_come_back_row_by_row(folder):
+def test_arrays_that_lie_column_by_column_come_back_row_by_row(folder):
     arrays = dict(np.load(folder / "small.npz"))
     expected = datasets.load("small", folder=folder)["x"]
-    fields = {"what": "w", "source": "s", "version": "v", "licence": "l", "notices": [], "builder": "b"}
-    by_column = arrays | {"x": np.asfortranarray(arrays["x"])}
-    builder("cards").record(by_column, name="columns", folder=folder, **fields)
-    x = datasets.load("columns", folder=folder)["x"]
+    np.savez(folder / "small.npz", **{key: np.asfortranarray(array) for key, array in arrays.items()})
+    rewrite_card(folder, sha256=hashlib.sha256((folder / "small.npz").read_bytes()).hexdigest())
+    with np.load(folder / "small.npz") as archive:
+        assert not archive["x"].flags.c_contiguous
+    x = datasets.load("small", folder=folder)["x"]
     assert np.array_equal(x, expected) and x.flags.c_contiguous
 
 

@@ -23,14 +23,13 @@ def encode(x):
 def encode_evenly(x, steps):
     """As `encode`, but every column has the same step: 1 / `steps` of the root of the mean variance of a column.
 
-    Where codes are compressed afterwards, equal steps cost the fewest bits for a given error, and columns that lie one
-    after the other (as here) fewer still, since each has a histogram of its own.
+    Where codes are compressed afterwards, equal steps cost the fewest bits for a given error.
     """
     zero = x.min(0).astype(np.float32)
     scale = np.full_like(zero, np.sqrt(x.var(0, dtype=np.float64).mean()) / steps)
     codes = np.rint((x.astype(np.float64) - zero) / scale)
     assert codes.max() < 256, "a column has more than 256 steps"
-    return np.asfortranarray(codes.astype(np.uint8)), scale, zero
+    return codes.astype(np.uint8), scale, zero
 
 
 def decode(codes, scale, zero):
