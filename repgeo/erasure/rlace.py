@@ -290,6 +290,7 @@ def _games(keys, x, y, ranks, *, rate, tolerance, steps, c, most, start, every, 
     x = linalg.center(x)
     scale = linalg.safe_sqrt((x**2).mean())
     x = x / jnp.where(scale > 0, scale, 1)
+    varies = jnp.any(x != 0, 0)
     white, lower = whitened(x, linalg.matmul(x.T, x) / n, _L2)
     z = jax.nn.one_hot(y, c, dtype=x.dtype)
     shares = z.mean(0)
@@ -298,7 +299,8 @@ def _games(keys, x, y, ranks, *, rate, tolerance, steps, c, most, start, every, 
 
     def begun(key, k):
         at_p, at_w, _ = jax.random.split(key, 3)
-        drawn = jax.random.normal(at_p, (p, width), x.dtype)
+        # No step takes a constant column out of a direction that has it.
+        drawn = jax.random.normal(at_p, (p, width), x.dtype) * varies[:, None]
         spread = min(width, most + 2)  # a few directions, so that those to come find room beside them
         values = jnp.where(jnp.arange(width) < spread, k / spread, 0).astype(x.dtype)
         if start == "closed":
@@ -309,7 +311,7 @@ def _games(keys, x, y, ranks, *, rate, tolerance, steps, c, most, start, every, 
 
     def judged(state, k):
         _, leading = lax.top_k(state.values, most)
-        removed = state.basis[:, leading] * (jnp.arange(most) < k)[None]
+        removed = state.basis[:, leading] * (jnp.arange(most) < k)[None] * varies[:, None]
         seen = jax.scipy.linalg.solve_triangular(lower, removed, lower=True)
         closed = jnp.linalg.qr(seen)[0] * (jnp.arange(most) < k)[None]
         v, bias, _, _ = fit_white(white, lower, z, _L2, 1e-4, closed)

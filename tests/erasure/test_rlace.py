@@ -153,6 +153,14 @@ def test_from_a_random_start_the_game_ends_at_the_difference_of_class_means():
     np.testing.assert_allclose(game.eraser.projector @ game.eraser.projector, game.eraser.projector, atol=1e-5)
 
 
+def test_a_constant_column_stays_constant():
+    x, y = data("s0")
+    wide = np.pad(x, ((0, 0), (0, 3)), constant_values=5.0)
+    game = rlace(wide, y, rank=1, key=KEY, start="random")
+    assert game.certificate <= 1e-3
+    np.testing.assert_allclose(game.eraser.transform(wide)[:, -3:], 5, atol=1e-5)
+
+
 def test_the_certificate_is_what_a_probe_fitted_elsewhere_still_reads():
     x, y = data("s2")
     with pytest.warns(UserWarning, match=r"rlace stopped after 200 steps .* still reads .* nats, above the tol"):
