@@ -13,7 +13,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
-from jax.scipy.linalg import eigh_tridiagonal
 
 from repgeo import checks, linalg
 from repgeo.diffusion.operator import OPERATORS, symmetric_walk, width
@@ -157,33 +156,6 @@ def dse_by_subsamples(
     return Subsampled(mean, mean - reach, mean + reach, each, sigma, t, size, operator)
 
 
-@jax.custom_jvp
-@jax.jit
-def eigenvalues(a: Array) -> Array:
-    """Eigenvalues (n,) of symmetric a (n, n), read from its lower triangle, in no promised order; no vectors.
-
-    A CPU reduces to a tridiagonal matrix and bisects, at half of the time of what JAX calls eigvalsh, which finds
-    vectors too. The derivative finds them, as v^T da v, and is finite where eigenvalues repeat, as long as what is
-    made of them treats all alike.
-    """
-
-    def bisected(a):
-        _, diagonal, beside, _ = lax.linalg.tridiagonal(a, lower=True)
-        return eigh_tridiagonal(diagonal, beside, eigvals_only=True)
-
-    def decomposed(a):
-        return jnp.linalg.eigvalsh(a, symmetrize_input=False)
-
-    return lax.platform_dependent(a, cpu=bisected, default=decomposed)
-
-
-@eigenvalues.defjvp
-def _moved(primals, tangents):
-    (a,), (da,) = primals, tangents
-    values, vectors = jnp.linalg.eigh(a)
-    return values, jnp.sum(vectors * linalg.matmul((da + da.T) / 2, vectors), 0)
-
-
 def magnitudes(values: Array, definite: bool) -> Array:
     """|l| of eigenvalues; of a kernel that is positive definite a negative one is rounding, and is 0."""
     return jnp.maximum(values, 0) if definite else jnp.abs(values)
@@ -221,7 +193,7 @@ def _list_of(a, name, x):
 
 def spectrum_of_walk(x: Array, sigma: Array, alpha: Array | float) -> Array:
     """Magnitudes (n,) of the eigenvalues of the walk over the rows of x."""
-    return magnitudes(eigenvalues(symmetric_walk(x, sigma, alpha)[0]), sigma.ndim == 0)
+    return magnitudes(linalg.eigenvalues(symmetric_walk(x, sigma, alpha)[0]), sigma.ndim == 0)
 
 
 _entropy = jax.jit(entropy_bits)

@@ -9,8 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
-from repgeo import checks
-from repgeo.diffusion.entropy import duration, eigenvalues, entropy_bits, magnitudes, walk_named
+from repgeo import checks, linalg
+from repgeo.diffusion.entropy import duration, entropy_bits, magnitudes, walk_named
 from repgeo.diffusion.operator import gaussian, normalised, symmetric_walk, width
 
 
@@ -169,7 +169,7 @@ def _parts(x, own, sizes, sigma, t, key, alpha, subsets):
         kept = jnp.arange(most) < size
         widths = sigma if sigma.ndim == 0 else sigma[rows]
         a, _ = normalised(gaussian(x[rows], widths) * (kept[:, None] & kept[None]), alpha)
-        values = magnitudes(eigenvalues(a), sigma.ndim == 0)
+        values = magnitudes(linalg.eigenvalues(a), sigma.ndim == 0)
         return entropy_bits(-jnp.sort(-values), t, kept)  # the eigenvalues of the padding are 0 and come last
 
     def of_class(args):

@@ -14,7 +14,7 @@ import numpy as np
 from jax import Array, lax
 
 from repgeo import checks, linalg
-from repgeo.diffusion.entropy import eigenvalues, magnitudes
+from repgeo.diffusion.entropy import magnitudes
 from repgeo.diffusion.operator import gaussian, one_width, squares, width
 from repgeo.neighbors import neighborhoods, originals
 
@@ -128,7 +128,7 @@ def _matrix_renyi(x, sigma, order):
     kernel = gaussian(x, sigma) / len(x)
     if order == 2:
         return -jnp.log2(jnp.sum(kernel**2))
-    values = magnitudes(eigenvalues(kernel), sigma.ndim == 0)
+    values = magnitudes(linalg.eigenvalues(kernel), sigma.ndim == 0)
     values = values / jnp.sum(values)
     zero = values <= 0
     safe = jnp.where(zero, 1, values)
