@@ -198,7 +198,7 @@ def test_hsic_obeys_cauchy_schwarz(measure):
     [(sim.gulp, {"ridge": r}) for r in (0.0, 0.1, 10.0)]
     + [(sim.procrustes, {"normalized": n}) for n in (False, True)]
     + [(sim.shape_distance, {"alpha": a}) for a in (0.0, 0.5, 1.0)],
-    ids=str,
+    ids=lambda value: getattr(value, "__name__", str(value)),
 )
 def test_a_metric_obeys_the_triangle_inequality(metric, options):
     random = np.random.default_rng(0)

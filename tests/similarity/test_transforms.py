@@ -33,6 +33,11 @@ SMOOTH = [
 ]  # fmt: skip
 
 
+def named(value):
+    """The same in every process, where `str` of a function is not."""
+    return getattr(value, "__name__", str(value))
+
+
 def pair(seed=0):
     random = np.random.default_rng(seed)
     x = random.normal(size=(N, P)) + 1
@@ -113,7 +118,7 @@ def test_a_nuclear_norm_by_singular_values_has_a_gradient_where_one_by_eigenvect
 
 
 @pytest.mark.parametrize(
-    ("measure", "target"), [(sim.cka, 0.3), (sim.cka_debiased, 0.3), (sim.nbs, 0.4), (sim.procrustes, 4.0)], ids=str
+    ("measure", "target"), [(sim.cka, 0.3), (sim.cka_debiased, 0.3), (sim.nbs, 0.4), (sim.procrustes, 4.0)], ids=named
 )
 @pytest.mark.parametrize("start", ["nearly identical", "rank-deficient"])
 def test_activations_can_be_moved_to_any_value_of_a_measure(measure, target, start):
@@ -141,7 +146,7 @@ def test_activations_can_be_moved_to_any_value_of_a_measure(measure, target, sta
 
 
 @pytest.mark.parametrize(
-    ("measure", "options"), [c for c in CASES if c[0] in (sim.cka_rbf, sim.distance_correlation)], ids=str
+    ("measure", "options"), [c for c in CASES if c[0] in (sim.cka_rbf, sim.distance_correlation)], ids=named
 )
 def test_gradients_are_finite_where_rows_repeat(measure, options):
     x, y = (jnp.asarray(a, jnp.float32) for a in pair())
