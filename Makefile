@@ -62,7 +62,7 @@ outputs: .venv/.ready
 
 benchmarks: .venv/.ready
 	@$(VENV) -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[bench]'
-	@$(RUN) tests/benchmarks/run.py
+	@$(RUN) tests/benchmarks/run.py $(ARGS)
 
 # The benchmarks' peers alone are pinned: torch's own dependencies differ from system to system.
 constraints:
