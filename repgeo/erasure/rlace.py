@@ -73,8 +73,8 @@ def rlace(
     game puts a little into every direction: what a step leaves out is `dropped`, and while that exceeds 2e-5 the game
     is played again with twice the width, up to p, unless `width` is given; under a trace it is rank + 2 c + 6, and
     `dropped` says what that cost. Batches of min(batch, n) rows, drawn anew for each player; features are centred and
-    brought to mean variance 1. Under vmap `rank` may be traced: give `most`, the largest; for many ranks and seeds
-    `rlace_runs` is faster. Errors as `probes.logistic`; ValueError unless 1 <= rank < p, rank <= width <= p.
+    brought to mean variance 1. Under vmap `rank` may be traced: give `most`, the largest; many ranks and seeds
+    in one call are `rlace_runs`. Errors as `probes.logistic`; ValueError unless 1 <= rank < p, rank <= width <= p.
     Source: Ravfogel et al. 2022, algorithm 1.
 
     >>> import jax, jax.numpy as jnp
