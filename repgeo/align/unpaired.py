@@ -64,7 +64,7 @@ def unpaired_align(
     rows each in every step. Weights are orthogonal (orthonormal rows or columns for p != q). A
     rotation of y rotates the result. O(candidates runs n c width + steps sample m q).
     Raises as `checks.matrix`; ValueError for rows of 0, fewer rows than clusters, neighbours or `neighbors` + 1, pairs
-    out of range. Source: mini-vec2vec, Dar 2025, but for the rounds, the principal directions and CSLS in the steps;
+    out of range. Source: mini-vec2vec, Dar 2025, but for the rounds and the principal directions;
     the score is the model selection of Conneau et al. 2018, section 3.5.
 
     >>> import jax

@@ -102,8 +102,8 @@ def fit(x, y, *, key: Array, steps: int, settings: Settings | None = None, check
     round trip, there also with the rows themselves; the latent critic is asked which space a latent came from.
     Batch normalisation uses the batch in training, and in `translate` the moments of 4096 training rows on that way.
 
-    Cost: a step is about 60 products of batch x width x width. Raises ValueError or TypeError as `checks.matrix`, for
-    rows of zeros, sizes or rates out of range, a batch larger than x or y, a checkpoint of other data, settings or
+    Cost: O(batch width (width + p + q) + batch^2 (p + q)) a step. Raises ValueError or TypeError as `checks.matrix`,
+    for rows of zeros, sizes or rates out of range, a batch larger than x or y, a checkpoint of other data, settings or
     key, and when a loss is not finite. Source: Jha, Zhang, Shmatikov and Morris 2025.
 
     >>> x = jax.random.normal(jax.random.key(0), (40, 3))
