@@ -12,7 +12,7 @@ CANDIDATES := $(if $(PYTHON),"$(PYTHON)",python3.13 python3.12 python3.11 python
 VENV := .venv/bin/python
 # Settings that must precede the process: compile cache, threads, allocator.
 RUN := $(VENV) repgeo/book/launch.py $(VENV)
-INPUTS := $(wildcard notebooks/*.ipynb tests/benchmarks/measured.json) $(shell find repgeo data -type f \
+INPUTS := $(wildcard notebooks/*.ipynb notebooks/*.md tests/benchmarks/measured.json) $(shell find repgeo data -type f \
 	! -name '*.pyc' ! -path '*/.*' 2>/dev/null | grep -v ' ')
 
 help:

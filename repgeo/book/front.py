@@ -1,11 +1,14 @@
 """The front page and the frame around a notebook's page, as HTML text."""
 
-import html
 import math
 import re
+from pathlib import Path
 
+from repgeo.book import curriculum
 from repgeo.book.headers import Header
+from repgeo.book.speeds import summary
 from repgeo.book.strip import strip
+from repgeo.book.words import number, seconds, text
 from repgeo.claims import VERDICTS, Claim, totals
 from repgeo.papers import PAPERS, cite
 
@@ -19,45 +22,89 @@ MEANINGS = {
 }
 
 
-def index(entries: list, speeds: dict) -> str:
-    """Front page: what this is, totals of the verdicts, the curriculum, every claim, speeds if measured."""
+def index(entries: list, measured: dict, *, teaching: bool = False) -> str:
+    """Front page: what this is, the ways on, totals of the verdicts, the curriculum, every claim."""
     ledgers = [entry.ledger for entry in entries if entry.ledger]
+    heads = [entry.head for entry in entries]
+    linked = {entry.head.stem for entry in entries if entry.executed}
     parts = [
         "<header class='cover'><p class='name'>repgeo</p>",
         "<h1>What papers say about the geometry of representations, measured again</h1>",
         "<p class='lead'>Each notebook takes one question, runs the papers’ measures on real and on planted "
         "data beside a control, and writes down what came out. A verdict is computed from the number, its "
         "interval, its control and a bar fixed beforehand.</p></header>",
+        _ways(entries, measured, teaching),
         _tiles(totals(ledgers)),
         "<section aria-labelledby='curriculum'><h2 id='curriculum'>Notebooks</h2>",
+        "<p class='key'>A line leads down from a notebook to those that need it.</p>" if heads else "",
+        f"<div class='scroll' tabindex='0' role='group' aria-label='Map'>{curriculum.drawn(heads, linked)}</div>",
         _curriculum(entries),
         "</section><section aria-labelledby='claims'><h2 id='claims'>Claims</h2>",
         "<p class='key'>In a strip, the shaded part is the bar, the dot is what was measured, the line through it "
         "its interval, and the diamond the control.</p>"
         if ledgers
         else "",
+        _filter(ledgers),
         "".join(_claims(entry) for entry in entries) or "<p>No notebook has been executed yet.</p>",
         "</section>",
     ]
-    if speeds:
-        parts += ["<section aria-labelledby='speed'><h2 id='speed'>Speed</h2>", _speeds(speeds), "</section>"]
+    if measured:
+        parts += [
+            "<section aria-labelledby='speed'><h2 id='speed'>Speed</h2>",
+            f"<p>{summary(measured)} <a href='speeds.html'>Every timing, with its bar</a></p></section>",
+        ]
     return "\n".join(parts)
+
+
+def script() -> str:
+    """What the front page runs: the filter of its claims, which needs nothing from elsewhere."""
+    return (Path(__file__).resolve().parent / "filter.html").read_text(encoding="utf-8")
+
+
+def _ways(entries: list, measured: dict, teaching: bool) -> str:
+    """Links to what a visitor may have come for."""
+    guides = [entry.head.stem for entry in entries if entry.executed and "which_measure" in entry.head.stem]
+    ways = [("#curriculum", "Notebooks"), ("#claims", "Every claim")]
+    ways += [(f"{stem}.html", "Which measure should I use?") for stem in guides]
+    ways += [("speeds.html", "Speeds, side by side")] if measured else []
+    ways += [("teaching.html", "For instructors")] if teaching else []
+    links = "".join(f'<a href="{to}">{words}</a>' for to, words in ways)
+    return f"<nav class='ways' aria-label='Ways on'>{links}</nav>"
+
+
+def _filter(ledgers: list) -> str:
+    """A form that `script` shows and reads: one paper, one verdict, or all."""
+    claims = [claim for ledger in ledgers for claim in ledger]
+    if not claims:
+        return ""
+    papers = sorted({claim.paper for claim in claims}, key=lambda key: cite(key).lower())
+    counts = totals(ledgers)
+    choices = {
+        "paper": "".join(f'<option value="{text(key)}">{text(cite(key))}</option>' for key in papers),
+        "verdict": "".join(f'<option value="{name}">{name} ({counts[name]})</option>' for name in VERDICTS),
+    }
+    fields = "".join(
+        f"<label for='by-{name}'>{name.capitalize()}</label><select id='by-{name}' name='{name}'>"
+        f"<option value=''>all</option>{options}</select>"
+        for name, options in choices.items()
+    )
+    return f"<form id='filter' hidden>{fields}<button type='reset'>Show all</button><output id='shown'></output></form>"
 
 
 def article(entry, body: str, *, before: Header | None, after: Header | None) -> str:
     """A notebook's page: the way back, its sections, the notebook itself, the neighbours."""
     sections = re.findall(r'<h2 id="([^"]+)"[^>]*>(.*?)</h2>', body, flags=re.DOTALL)
-    listed = "".join(f'<li><a href="#{key}">{text}</a></li>' for key, text in sections)
+    listed = "".join(f'<li><a href="#{key}">{words}</a></li>' for key, words in sections)
     contents = f"<details class='contents'><summary>On this page</summary><ol>{listed}</ol></details>"
-    notices = "".join(f"<p class='notice'>This notebook {html.escape(n)}</p>" for n in entry.notices)
+    notices = "".join(f"<p class='notice'>This notebook {text(n)}</p>" for n in entry.notices)
     links = [
-        f'<a rel="{rel}" href="{head.stem}.html"><span>{word}</span> {_text(head.title)}</a>'
+        f'<a rel="{rel}" href="{head.stem}.html"><span>{word}</span> {text(head.title)}</a>'
         for rel, word, head in (("prev", "Before", before), ("next", "Next", after))
         if head
     ]
-    facts = [f"Notebook {_text(entry.head.number)}"]
+    facts = [f"Notebook {text(entry.head.number)}"]
     facts += [f"{entry.head.minutes} minutes to read"] if entry.head.minutes else []
-    facts += [f"ran in {_seconds(entry.seconds)}"] if entry.seconds is not None else []
+    facts += [f"ran in {seconds(entry.seconds)}"] if entry.seconds is not None else []
     return "\n".join(
         [
             "<nav class='top' aria-label='Book'><a href='index.html'>← All notebooks</a>"
@@ -88,18 +135,19 @@ def _tiles(counts: dict[str, int]) -> str:
 
 
 def _curriculum(entries: list) -> str:
-    rows = []
+    rows, heads = [], [entry.head for entry in entries]
     for entry in entries:
         head, counts = entry.head, totals([entry.ledger]) if entry.ledger else {}
-        title = _text(head.title)
+        title = text(head.title)
         linked = f'<a href="{head.stem}.html">{title}</a>' if entry.executed else title
-        notices = "".join(f"<p class='notice'>This notebook {html.escape(n)}</p>" for n in entry.notices)
+        notices = "".join(f"<p class='notice'>This notebook {text(n)}</p>" for n in entry.notices)
         badges = " ".join(badge(verdict, count) for verdict, count in counts.items() if count)
         facts = [*(f"{head.minutes} min to read" for _ in range(head.minutes is not None))]
-        facts += [f"{_seconds(entry.seconds)} to run"] if entry.seconds is not None else []
+        facts += [f"{seconds(entry.seconds)} to run"] if entry.seconds is not None else []
+        facts += [curriculum.in_words(head, heads)]
         rows.append(
-            f'<li><span class="number">{_text(head.number)}</span><div><h3>{linked}</h3>'
-            f"<p class='papers'>{_text('; '.join(head.papers))}</p>"
+            f'<li><span class="number">{text(head.number)}</span><div><h3>{linked}</h3>'
+            f"<p class='papers'>{text('; '.join(head.papers))}</p>"
             f"<p class='facts'>{' · '.join(facts)}</p><p class='badges'>{badges}</p>{notices}</div></li>"
         )
     return f"<ol class='curriculum'>{''.join(rows)}</ol>"
@@ -110,35 +158,36 @@ def _claims(entry) -> str:
         return ""
     heads = ("Claim", "Reported", "Measured", "Control", "Verdict")
     rows = "".join(_row(claim) for claim in entry.ledger)
-    title = f"{_text(entry.head.number)} · {_text(entry.head.title)}"
+    title = f"{text(entry.head.number)} · {text(entry.head.title)}"
     linked = f'<a href="{entry.head.stem}.html">{title}</a>' if entry.executed else title
     columns = "".join(f'<th scope="col" role="columnheader">{name}</th>' for name in heads)
     return (
-        f'<h3 id="claims-{_text(entry.head.number)}">{linked}</h3>'
+        f'<div class="ledger-of"><h3 id="claims-{text(entry.head.number)}">{linked}</h3>'
         f'<table class="ledger" role="table"><caption>{len(entry.ledger)} claims of notebook '
-        f"{_text(entry.head.number)}</caption><thead role='rowgroup'><tr role='row'>{columns}</tr></thead>"
-        f"<tbody role='rowgroup'>{rows}</tbody></table>"
+        f"{text(entry.head.number)}</caption><thead role='rowgroup'><tr role='row'>{columns}</tr></thead>"
+        f"<tbody role='rowgroup'>{rows}</tbody></table></div>"
     )
 
 
 def _row(claim: Claim) -> str:
     reported = claim.reported if isinstance(claim.reported, str) else number(claim.reported)
-    paper = _text(cite(claim.paper))
+    paper = text(cite(claim.paper))
     arxiv = PAPERS[claim.paper].arxiv
     if arxiv:
-        paper = f'<a href="https://arxiv.org/abs/{_text(arxiv)}">{paper}</a>'
+        paper = f'<a href="https://arxiv.org/abs/{text(arxiv)}">{paper}</a>'
     control = "–" if claim.control_value is None else f"<b>{number(claim.control_value)}</b>"
     cells = {
-        "Reported": f"{_text(reported)} <small>{_text(claim.where)}</small>",
+        "Reported": f"{text(reported)} <small>{text(claim.where)}</small>",
         "Measured": _measured(claim),
-        "Control": f"{control} <small>{_text(claim.control)}</small>",
-        "Verdict": badge(claim.verdict) + (f" <small>{_text(claim.note)}</small>" if claim.note else ""),
+        "Control": f"{control} <small>{text(claim.control)}</small>",
+        "Verdict": badge(claim.verdict) + (f" <small>{text(claim.note)}</small>" if claim.note else ""),
     }
     body = "".join(f'<td role="cell" data-label="{name}">{cell}</td>' for name, cell in cells.items())
     return (
-        f'<tr role="row" id="claim-{claim.id}"><th scope="row" role="rowheader">'
+        f'<tr role="row" id="claim-{claim.id}" data-paper="{text(claim.paper)}" '
+        f'data-verdict="{claim.verdict}"><th scope="row" role="rowheader">'
         f'<span class="id">{claim.id}</span> '
-        f"{_text(claim.says)} <small>{paper}</small></th>{body}</tr>"
+        f"{text(claim.says)} <small>{paper}</small></th>{body}</tr>"
     )
 
 
@@ -151,49 +200,3 @@ def _measured(claim: Claim) -> str:
     if math.isfinite(low) and math.isfinite(high):
         bar = f"{number(low)} to {number(high)}"
     return f"<b>{number(claim.measured)}</b>{ends} <small>holds if {bar}</small>{strip(claim)}"
-
-
-def _speeds(speeds: dict) -> str:
-    """A table of the rows, after a sentence on the machine and what was measured of memory."""
-    heads = ("Task", "Against", "Ours, ms", "Theirs, ms", "Ours / theirs", "Bar", "Mode")
-    keys = ("name", "peer", "ours_ms", "theirs_ms", "ratio", "bar", "mode")
-    lines = ""
-    for row in speeds["rows"]:
-        cells = [row.get(key) for key in keys]
-        texts = [number(c) if isinstance(c, int | float) else _text(str("–" if c is None else c)) for c in cells]
-        within = isinstance(row.get("bar"), int | float) and row["ratio"] <= row["bar"]
-        texts[5] = ("≤ " + texts[5] + (" ✓" if within else " ✗")) if row.get("bar") is not None else "–"
-        lines += f'<tr><th scope="row">{texts[0]}</th>' + "".join(f"<td>{text}</td>" for text in texts[1:]) + "</tr>"
-    columns = "".join(f'<th scope="col">{name}</th>' for name in heads)
-    return (
-        "<p>Medians of alternating runs in one process, after warm-up; a ratio below 1 means that "
-        "repgeo is faster. wall2 is wall time on all cores, cpu1 the processor time of one thread. "
-        f"Measured on {_text(speeds['machine'])}. {_memory(speeds.get('memory', []))}</p>"
-        f"<div class='scroll' tabindex='0'><table class='speeds'><thead><tr>{columns}</tr></thead>"
-        f"<tbody>{lines}</tbody></table></div>"
-    )
-
-
-def _memory(rows: list[dict]) -> str:
-    return " ".join(
-        f"{_text(row['name'][:1].upper() + row['name'][1:])}: {number(row['value'])} (bar ≤ {number(row['bar'])} "
-        f"{'✓' if row['value'] <= row['bar'] else '✗'})."
-        for row in rows
-    )
-
-
-def number(value: float) -> str:
-    """Three significant digits, with a real minus sign and powers of ten written out."""
-    if value == 0 or 1e-3 <= abs(value) < 1e6:
-        text = f"{value:.0f}" if abs(value) >= 1000 else f"{value:.3g}"
-        return text.replace("-", "−")
-    mantissa, exponent = f"{value:.2g}".split("e") if "e" in f"{value:.2g}" else f"{value:.1e}".split("e")
-    return f"{mantissa}·10<sup>{int(exponent)}</sup>".replace("-", "−")
-
-
-def _seconds(value: float) -> str:
-    return f"{value:.0f} s" if value < 100 else f"{value / 60:.0f} min"
-
-
-def _text(value: str) -> str:
-    return html.escape(value)

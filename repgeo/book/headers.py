@@ -15,13 +15,18 @@ START, END = "<!-- notebooks: start -->", "<!-- notebooks: end -->"
 
 @dataclass(frozen=True)
 class Header:
-    """The first cell of a notebook: number and stem of its file, title, arXiv ids, minutes to read it."""
+    """The first cell of a notebook: number and stem of its file, title, arXiv ids, minutes to read it.
+
+    `needs` are the numbers of the notebooks that the paragraph "You need" names before its first semicolon or full
+    stop, remarks in brackets left out.
+    """
 
     number: str
     stem: str
     title: str
     arxiv: tuple[str, ...]
     minutes: int | None
+    needs: tuple[str, ...] = ()
 
     @property
     def papers(self) -> tuple[str, ...]:
@@ -43,12 +48,15 @@ def header(path: str | os.PathLike) -> Header:
     first = cells[0].source if cells and cells[0].cell_type == "markdown" else ""
     title = re.search(r"^#\s+(.+?)\s*$", first, flags=re.MULTILINE)
     minutes = re.search(r"(\d+)\s*min", first)
+    needed = re.search(r"^\*\*You need\*\*(.*)", first, flags=re.MULTILINE)
+    needed = re.split(r"[;.]", re.sub(r"\(.*?\)", "", needed[1]))[0] if needed else ""
     return Header(
         number=path.stem.split("_")[0],
         stem=path.stem,
         title=re.sub(r"[`*$]", "", title[1]) if title else path.stem,
         arxiv=tuple(dict.fromkeys(re.findall(r"\b\d{4}\.\d{5}\b", first))),
         minutes=int(minutes[1]) if minutes else None,
+        needs=tuple(dict.fromkeys(re.findall(r"\b\d\d\b", needed))),
     )
 
 

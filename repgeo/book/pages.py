@@ -15,8 +15,9 @@ from string import Template
 import nbformat
 import pypandoc
 
-from repgeo.book import front
+from repgeo.book import front, teaching
 from repgeo.book.headers import Header, header
+from repgeo.book.speeds import speeds as speed_page
 from repgeo.claims import Ledger, read
 
 HERE = Path(__file__).resolve().parent
@@ -45,7 +46,8 @@ def build(
     """Sentences about what is missing or could not be shown; the pages lie in `out`, index.html first.
 
     `notebooks` holds the executed notebooks, `claims` their ledgers NN.json; a notebook of `sources` that
-    is not among them is listed as not executed. `speeds`, the file that the benchmarks write, becomes a table.
+    is not among them is listed as not executed. `speeds`, the file that the benchmarks write, becomes the page
+    speeds.html, and `teaching.md` beside the notebooks' sources the page teaching.html.
     Raises ValueError if a page would load something from elsewhere, naming page and place.
     """
     entries = [_entry(path, notebooks, claims) for path in _paths(notebooks, sources)]
@@ -61,19 +63,30 @@ def build(
         content = front.article(entry, body, before=around[0], after=around[1])
         _write(out / f"{entry.head.stem}.html", page(entry.head.title, content, kind="notebook"))
     measured = json.loads(speeds.read_text(encoding="utf-8")) if speeds and speeds.exists() else {}
-    _write(out / "index.html", page("repgeo", front.index(entries, measured), kind="front"))
+    if measured:
+        _write(out / "speeds.html", page("Speeds", speed_page(measured), kind="front speeds"))
+    guide = (sources or notebooks) / "teaching.md"
+    if guide.exists():
+        source, missing = teaching.filled(guide.read_text(encoding="utf-8"), entries)
+        body, warnings = _pandoc(source, "markdown")
+        said += [f"teaching.md: {words}" for words in (*missing, *warnings.splitlines())]
+        body = f"<nav class='top' aria-label='Book'><a href='index.html'>← All notebooks</a></nav>{_finished(body)}"
+        _write(out / "teaching.html", page("For instructors", body, kind="notebook"))
+    content = front.index(entries, measured, teaching=guide.exists())
+    _write(out / "index.html", page("repgeo", content, kind="front", script=front.script()))
     return said
 
 
-def page(title: str, content: str, *, kind: str) -> str:
-    """A whole HTML page with the stylesheet inside it; ValueError if it would load something else."""
+def page(title: str, content: str, *, kind: str, script: str = "") -> str:
+    """A whole HTML page with stylesheet and `script` inside it; ValueError if its content would load something."""
     template = Template((HERE / "page.html").read_text(encoding="utf-8"))
     style = (HERE / "book.css").read_text(encoding="utf-8")
-    text = template.substitute(title=html.escape(title), style=style, content=content, kind=kind)
+    parts = {"title": html.escape(title), "style": style, "content": content, "kind": kind}
+    text = template.substitute(parts, script="")
     found = _LOADS.search(re.sub(r"<(pre|code)\b.*?</\1>", "", text, flags=re.DOTALL))
     if found:
         raise ValueError(f"page '{title}' would load from elsewhere at: {found[0][:80]} ...")
-    return text
+    return template.substitute(parts, script=script)
 
 
 def _paths(notebooks: Path, sources: Path | None) -> list[Path]:
@@ -139,10 +152,13 @@ def _pandoc(text: str, source: str) -> tuple[str, str]:
 
 
 def _finished(body: str) -> str:
-    """Tables and formulas that scroll, heads with a scope, figures with a text, links between pages."""
+    """Tables, code and formulas that scroll by keyboard too, heads with a scope, figures with a text, links."""
+    body = re.sub(r"<th\b[^>]*>\s*</th>", "<td></td>", body)  # a corner is no head of anything
     body = re.sub(r"<th(?=[\s>])(?![^>]*\bscope=)", '<th scope="col"', body)
     body = body.replace("<table", '<div class="scroll" tabindex="0"><table').replace("</table>", "</table></div>")
-    body = re.sub(r'<math display="block".*?</math>', r'<span class="formula">\g<0></span>', body, flags=re.DOTALL)
+    formula = r'<span class="formula" tabindex="0">\g<0></span>'
+    body = re.sub(r'<math display="block".*?</math>', formula, body, flags=re.DOTALL)
+    body = re.sub(r"<pre(?![^>]*\btabindex=)", '<pre tabindex="0"', body)
     body = re.sub(r'<img role="img"(?![^>]*\balt=)', '<img alt="Figure drawn by the code above."', body)
     return re.sub(r'href="(?:\./)?([\w.-]+)\.ipynb(#[^"]*)?"', r'href="\1.html\2"', body)
 
