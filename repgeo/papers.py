@@ -455,6 +455,14 @@ _LIST = (
         "UniReps workshop 2023",
     ),
     Paper(
+        "hastie2019",
+        ("Trevor Hastie", "Andrea Montanari", "Saharon Rosset", "Ryan J. Tibshirani"),
+        2019,
+        "Surprises in High-Dimensional Ridgeless Least Squares Interpolation",
+        "1903.08560",
+        "Annals of Statistics, 2022",
+    ),
+    Paper(
         "he2022",
         ("Bobby He", "Mete Ozay"),
         2022,
