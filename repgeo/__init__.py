@@ -17,6 +17,7 @@ How many features does a layer of a network need? `repgeo.merging`.
 What can be read here offline? `repgeo.datasets`, `repgeo.worlds`, `repgeo.nets`.
 What does a paper claim, and does it hold? `repgeo.claims`, `repgeo.papers`.
 How is it drawn? `repgeo.plots`.
+What do two embedding files of one's own have in common? `repgeo.report`, on the command line `repgeo compare A B`.
 
 A room is loaded when it is first asked for.
 """
@@ -25,7 +26,7 @@ from importlib import import_module as _import_module
 
 _ROOMS = (
     "align chance claims datasets debiased_moments diffusion dimension erasure merging moments neighbors nets papers "
-    "plots probes relative retrieval similarity spectrum views worlds"
+    "plots probes relative report retrieval similarity spectrum views worlds"
 ).split()
 _AT_THE_FRONT = {
     "align": "Map unpaired_align",

@@ -1,0 +1,99 @@
+"""The page: one HTML file with its style and figures inside, and nothing to load."""
+
+import base64
+import html
+from pathlib import Path
+from string import Template
+
+from repgeo.report.parts import Figure, Part, Section, Table
+
+HERE = Path(__file__).resolve().parent
+_PAGE = Template("""<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
+<title>$title</title>
+<style>
+$style
+</style>
+</head>
+<body class="own">
+<a class="skip" href="#main">Skip to the text</a>
+<main id="main">
+<h1>$heading</h1>
+$content
+</main>
+<footer><p>repgeo $version · every number here was computed from the files named above, with seed $seed.</p></footer>
+</body>
+</html>
+""")
+
+
+def page(
+    title: str,
+    heading: str,
+    files: Table,
+    notes: list[str],
+    done: list[tuple[Section, Part | None, list[str]]],
+    *,
+    version: str,
+    seed: int,
+) -> str:
+    """The whole page; `done` has each section, what it found or None, and what is to be said about it."""
+    links = "".join(
+        f'<li><a href="#{s.name}">{html.escape(s.title)}</a>{"" if part else " (could not run)"}</li>\n'
+        for s, part, _ in done
+    )
+    content = [
+        *(f"<p>{html.escape(note)}</p>" for note in notes),
+        _table(files),
+        f'<nav class="contents" aria-label="Sections"><ol>\n{links}</ol></nav>',
+        *(_section(*one) for one in done),
+    ]
+    style = (HERE.parent / "book" / "book.css").read_text(encoding="utf-8")
+    style += (HERE / "report.css").read_text(encoding="utf-8")
+    return _PAGE.substitute(
+        title=html.escape(title),
+        heading=html.escape(heading),
+        style=style,
+        content="\n".join(content),
+        version=html.escape(version),
+        seed=seed,
+    )
+
+
+def _section(section: Section, part: Part | None, said: list[str]) -> str:
+    inside = [f'<section id="{section.name}">', f"<h2>{html.escape(section.title)}</h2>"]
+    for item in part.shown if part else ():
+        inside.append({str: _paragraph, Table: _table, Figure: _figure}[type(item)](item))
+    inside += [f'<p class="notice">{html.escape(line)}</p>' for line in said]
+    return "\n".join([*inside, "</section>"])
+
+
+def _paragraph(text: str) -> str:
+    return f"<p>{html.escape(text)}</p>"
+
+
+def _table(table: Table) -> str:
+    head = "".join(f'<th scope="col">{html.escape(cell)}</th>' for cell in table.head)
+    rows = "".join(
+        f'<tr><th scope="row">{html.escape(first)}</th>'
+        + "".join(f"<td>{html.escape(cell)}</td>" for cell in cells)
+        + "</tr>\n"
+        for first, *cells in table.rows
+    )
+    return (
+        f'<div class="scroll" role="region" tabindex="0" aria-label="{html.escape(table.caption.split(".")[0])}">'
+        f"<table><caption>{html.escape(table.caption)}</caption>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{rows}"
+        f"</tbody></table></div>"
+    )
+
+
+def _figure(figure: Figure) -> str:
+    data = base64.b64encode(figure.png).decode()
+    return (
+        f'<figure><img alt="{html.escape(figure.alt)}" src="data:image/png;base64,{data}">'
+        f"<figcaption>{html.escape(figure.caption)}</figcaption></figure>"
+    )
