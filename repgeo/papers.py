@@ -163,6 +163,14 @@ _LIST = (
         "Foundations of Computational Mathematics",
     ),
     Paper(
+        "cannistraci2024",
+        ("Irene Cannistraci", "Luca Moschella", "Marco Fumero", "Valentino Maiorca", "Emanuele Rodolà"),
+        2024,
+        "From Bricks to Bridges: Product of Invariances to Enhance Latent Space Communication",
+        "2310.01211",
+        "ICLR 2024",
+    ),
+    Paper(
         "chen2010",
         ("Song Xi Chen", "Li-Xin Zhang", "Ping-Shou Zhong"),
         2010,
@@ -723,6 +731,21 @@ _LIST = (
         venue="note, University of Cambridge",
     ),
     Paper(
+        "maiorca2023",
+        (
+            "Valentino Maiorca",
+            "Luca Moschella",
+            "Antonio Norelli",
+            "Marco Fumero",
+            "Francesco Locatello",
+            "Emanuele Rodolà",
+        ),
+        2023,
+        "Latent Space Translation via Semantic Alignment",
+        "2311.00664",
+        "NeurIPS 2023",
+    ),
+    Paper(
         "maniparambil2024",
         (
             "Mayug Maniparambil",
@@ -1170,6 +1193,14 @@ _LIST = (
         2017,
         "Fashion-MNIST: a Novel Image Dataset for Benchmarking Machine Learning Algorithms",
         "1708.07747",
+    ),
+    Paper(
+        "yadav2022",
+        ("Nishant Yadav", "Nicholas Monath", "Rico Angell", "Manzil Zaheer", "Andrew McCallum"),
+        2022,
+        "Efficient Nearest Neighbor Search for Cross-Encoder Models using Matrix Factorization",
+        "2210.12579",
+        "EMNLP 2022",
     ),
     Paper(
         "yoon2024",
