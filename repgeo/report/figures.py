@@ -9,7 +9,7 @@ from repgeo import plots
 from repgeo.report.parts import Figure, said
 
 
-def _drawn(draw: Callable, *, alt: str, caption: str, size=(6.4, 3.6), panels: int = 1) -> Figure:
+def _drawn(draw: Callable, *, alt: str, caption: str, size=(5.4, 3.3), panels: int = 1) -> Figure:
     with plots.style():
         figure = plots.mpl.figure.Figure(figsize=size)
         axes = figure.subplots(1, panels, squeeze=False)[0]
@@ -117,7 +117,7 @@ def alike(found: dict) -> Figure:
         ax.figure.legend(loc="outside lower center", ncols=2)
 
     values = "; ".join(f"{name} {said(score)}, shuffled {said(luck)}" for name, (score, _, luck) in found.items())
-    return _drawn(draw, alt=f"Dots: {values}.", caption="Similarity beside what shuffled rows give.", size=(6.8, 4.4))
+    return _drawn(draw, alt=f"Dots: {values}.", caption="Similarity beside what shuffled rows give.", size=(6.0, 4.4))
 
 
 def dots(values: dict[str, float], xlabel: str, caption: str, *, chance: float, ends=None) -> Figure:
@@ -137,18 +137,18 @@ def dots(values: dict[str, float], xlabel: str, caption: str, *, chance: float, 
 
     listed = "; ".join(f"{name} {said(value)}" for name, value in values.items())
     return _drawn(
-        draw, alt=f"Dots: {listed}; chance {said(chance)}.", caption=f"{caption}.", size=(6.4, 1.6 + 0.36 * len(values))
+        draw, alt=f"Dots: {listed}; chance {said(chance)}.", caption=f"{caption}.", size=(5.6, 1.6 + 0.36 * len(values))
     )
 
 
 def erased(report, name: str) -> Figure:
     """Probes before and after erasure, and beside controls."""
-    after = {probe: said(score.mean) for probe, score in report.rows["after"].probes.items()}
+    after = {probe: said(score.mean) for probe, score in report.rows["LEACE"].probes.items()}
     return _drawn(
         lambda ax: plots.guardedness(report, ax=ax),
         alt=f"Accuracy after erasure: {after}.",
-        caption=f"{name}: what probes read before and after erasure, and beside two controls.",
-        size=(6.4, 2.8),
+        caption=f"{name}: what probes read before and after erasure, and after an edit of the same rank.",
+        size=(5.8, 2.8),
     )
 
 
@@ -172,6 +172,6 @@ def picture(points: dict[str, np.ndarray], labels, classes) -> Figure:
         draw,
         alt=f"Scatter of the rows of {' and '.join(points)} on two principal components{by}.",
         caption=f"First two principal components{by}.",
-        size=(3.4 * len(points) + 0.4, 3.6),
+        size=(2.9 * len(points) + 0.3, 3.3),
         panels=len(points),
     )

@@ -6,7 +6,7 @@ import numpy as np
 from repgeo import diffusion, dimension, spectrum
 from repgeo.neighbors import neighborhoods
 from repgeo.report import figures
-from repgeo.report.parts import Data, Part, Table, beside, said
+from repgeo.report.parts import Data, Part, Table, beside
 
 NEAR_ROWS = 4_000  # for what takes distances between all pairs of rows
 NEAR = 64
@@ -111,16 +111,15 @@ def entropy(data: Data) -> Part:
             "bits": [float(f.bits) for f in found],
             "intervals": [[float(f.low), float(f.high)] for f in found],
         }
-        rows += [
-            (name, f"{share:g}", said(f.bits), said((float(f.low), float(f.high))), said(float(f.share)))
-            for share, f in zip(SHARES, found, strict=True)
-        ]
+    for at, share in enumerate(SHARES):
+        cells = (curves[name][at] for name in some)
+        rows.append((f"{share:g}", *(f"{f.bits:.2f} bits\n{f.low:.2f} to {f.high:.2f}" for f in cells)))
     total = len(next(iter(some.values())))
     caption = (
         f"Diffusion spectral entropy at t = 1: mean of {total // size} disjoint samples of {size} rows each, 95 % "
         f"interval."
     )
-    table = Table(caption, ("matrix", "width / median distance", "bits", "interval", "share of log2 rows"), tuple(rows))
+    table = Table(caption, ("width / median distance", *some), tuple(rows))
     text = (
         f"Into how many groups do the rows fall, seen at a given width? 0 bits: one group; {np.log2(size):.2f} "
         f"bits: every row by itself, which is all that a width far below the distances can show."

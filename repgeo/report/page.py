@@ -79,9 +79,7 @@ def _paragraph(text: str) -> str:
 def _table(table: Table) -> str:
     head = "".join(f'<th scope="col">{html.escape(cell)}</th>' for cell in table.head)
     rows = "".join(
-        f'<tr><th scope="row">{html.escape(first)}</th>'
-        + "".join(f"<td>{html.escape(cell)}</td>" for cell in cells)
-        + "</tr>\n"
+        f'<tr><th scope="row">{_cell(first)}</th>' + "".join(f"<td>{_cell(cell)}</td>" for cell in cells) + "</tr>\n"
         for first, *cells in table.rows
     )
     return (
@@ -89,6 +87,12 @@ def _table(table: Table) -> str:
         f"<table><caption>{html.escape(table.caption)}</caption>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{rows}"
         f"</tbody></table></div>"
     )
+
+
+def _cell(text: str) -> str:
+    """A cell as HTML; a second line of it is set smaller."""
+    first, _, second = text.partition("\n")
+    return html.escape(first) + (f"<small>{html.escape(second)}</small>" if second else "")
 
 
 def _figure(figure: Figure) -> str:
