@@ -39,7 +39,10 @@ def tags(cell):
 
 
 def exercises(notebook):
-    """(stub, check, solution's code, task) of each exercise, four cells in a row starting with its task."""
+    """(stub, check, solution's code, task, typical wrong answer) of each exercise: four cells, the task first.
+
+    The wrong answer stands in the metadata of the check cell, under "wrong", where nobody reads it by accident.
+    """
     cells, found = notebook.cells, []
     for place, cell in enumerate(cells):
         if "exercise" not in tags(cell):
@@ -50,7 +53,7 @@ def exercises(notebook):
         assert "solution" in tags(solution), f"no cell tagged 'solution' after: {check.source[:60]}"
         blocks = re.findall(r"```python\n(.*?)```", solution.source, flags=re.DOTALL)
         assert len(blocks) == 1, f"expected one ```python block, got {len(blocks)} in: {solution.source[:60]}"
-        found.append((cell.source, check.source, blocks[0], task.source))
+        found.append((cell.source, check.source, blocks[0], task.source, check.metadata.get("wrong")))
     return found
 
 
@@ -130,7 +133,7 @@ def test_its_three_exercises_say_how_hard_they_are_and_fold_hint_and_solution(pa
     notebook = opened(path)
     found = exercises(notebook)
     assert len(found) == 3, f"{len(found)} cells tagged 'exercise'"
-    for stub, check, _, task in found:
+    for stub, check, _, task, _ in found:
         assert re.search(r"[Dd]ifficulty", task), task
         assert re.search(r"\d+\s*min", task), task
         assert re.search(r"<details>\s*<summary>\s*Hint", task), task
@@ -143,23 +146,44 @@ def test_its_three_exercises_say_how_hard_they_are_and_fold_hint_and_solution(pa
 
 @each_notebook
 def test_its_checks_know_an_untouched_a_right_and_a_wrong_answer(path, tmp_path):
-    """One kernel: the set-up cells, then for each exercise stub, solution and nonsense before its check."""
+    """One kernel: the set-up cells, then for each exercise stub, solution, nonsense and a typical error."""
     notebook = opened(path)
     found = exercises(notebook)
     needed = [c for c in notebook.cells if {"setup", "exercise-needs"} & set(tags(c)) and c.cell_type == "code"]
     assert needed, "no code cell is tagged 'setup'"
     notebook.cells = [new_code_cell(cell.source) for cell in needed]
-    wrong = "answer = (lambda *a, **k: float('nan')) if callable(answer) else float('nan')"
+    nonsense = "answer = (lambda *a, **k: float('nan')) if callable(answer) else float('nan')"
     places = []
-    for stub, check, solution, task in found:
-        places.append((len(notebook.cells) + 1, task.splitlines()[0]))
-        notebook.cells += [new_code_cell(source) for source in (stub, check, solution, check, wrong)]
-        notebook.cells += [new_code_cell(check, metadata={"tags": ["raises-exception"]})]
+    for stub, check, solution, task, wrong in found:
+        places.append((len(notebook.cells) + 1, task.splitlines()[0], solution))
+        notebook.cells += [new_code_cell(source) for source in (stub, check, solution, check)]
+        for source in (nonsense, wrong or nonsense):
+            notebook.cells += [new_code_cell(source), new_code_cell(check, metadata={"tags": ["raises-exception"]})]
     NotebookClient(notebook, timeout=300, kernel_name="python3", resources={"metadata": {"path": FOLDER}}).execute(
         env=os.environ | {"REPGEO_LEDGER": str(tmp_path)}
     )
-    for place, task in places:
-        untouched, right, nonsense = (printed(notebook.cells[place + step]) for step in (0, 2, 4))
-        assert "not solved yet" in untouched, f"{task}: the untouched stub gives {untouched!r}"
-        assert "correct" in right, f"{task}: the solution gives {right!r}"
-        assert "correct" not in nonsense, f"{task}: nan passes as an answer"
+    for (place, task, solution), (*_, wrong) in zip(places, found, strict=True):
+        untouched, right, nan, typical = (notebook.cells[place + step] for step in (0, 2, 4, 6))
+        assert "not solved yet" in printed(untouched), f"{task}: the untouched stub gives {printed(untouched)!r}"
+        assert "correct" in printed(right), f"{task}: the solution gives {printed(right)!r}"
+        assert "correct" not in printed(nan), f"{task}: nan passes as an answer"
+        if wrong is None:
+            continue
+        assert "correct" not in printed(typical), f"{task}: a typical wrong answer passes"
+        (said,) = [output for output in typical.outputs if output.output_type == "error"]
+        assert said.ename == "AssertionError", f"{task}: a wrong answer ends in {said.ename}: {said.evalue}"
+        assert len(said.evalue) >= 10, f"{task}: a wrong answer is told nothing but {said.evalue!r}"
+        spoilers = [line.strip() for line in solution.splitlines() if len(line.strip()) > 12]
+        assert not any(line in said.evalue for line in spoilers), f"{task}: the message gives the solution away"
+
+
+@each_notebook
+def test_a_typical_wrong_answer_is_there_for_every_exercise_or_for_none(path):
+    wrongs = [wrong for *_, wrong in exercises(opened(path))]
+    assert all(wrongs) or not any(wrongs), "one exercise has no typical wrong answer: give its check cell one"
+
+
+def test_notebooks_with_typical_wrong_answers_do_not_become_fewer():
+    assert sum(all(wrong for *_, wrong in exercises(opened(path))) for path in PATHS) >= 9
+
+
