@@ -213,7 +213,7 @@ def _ids(one: Opened, name) -> np.ndarray:
     names, counts = np.unique(found, return_counts=True)
     if len(names) < len(found):
         twice = names[counts > 1]
-        raise BadFile(where, f"ids must differ; {len(twice)} occur more than once, the first is {twice[0]!r}")
+        raise BadFile(where, f"ids must differ; {len(twice)} occur more than once, the first is {str(twice[0])!r}")
     return found
 
 

@@ -71,6 +71,12 @@ def _npz_array(path, key, shape, order, dtype, member):
     if dtype.hasobject:
         raise BadFile(path, f"{key}: holds Python objects, which are never unpickled; save a plain array")
     size = int(np.prod(shape, dtype=object)) * dtype.itemsize
+    if member.compress_type != zipfile.ZIP_STORED and size > HOLDS:
+        raise BadFile(
+            path,
+            f"{key}: unfolds to {size / 2**30:.1f} GiB, more than the {HOLDS / 2**30:.0f} GiB that a "
+            f"compressed array may take; save it with numpy.savez, which can be memory-mapped",
+        )
     if member.file_size < size:
         raise BadFile(path, f"{key}: is cut short: {member.file_size} bytes for an array of {size}")
     if member.compress_type == zipfile.ZIP_STORED:
@@ -80,12 +86,6 @@ def _npz_array(path, key, shape, order, dtype, member):
             file.seek(member.header_offset + 30 + sum(struct.unpack("<HH", local[26:30])))
             _npy_header(file)
             return _map(path, file.tell(), shape, order, dtype), True
-    if size > HOLDS:
-        raise BadFile(
-            path,
-            f"{key}: unfolds to {size / 2**30:.1f} GiB, more than the {HOLDS / 2**30:.0f} GiB that a "
-            f"compressed array may take; save it with numpy.savez, which can be memory-mapped",
-        )
     with zipfile.ZipFile(path) as archive, archive.open(member) as file:
         _npy_header(file)
         held = np.frombuffer(file.read(size), dtype)
@@ -130,7 +130,7 @@ def safetensors(path: Path, key: str | None, without: tuple[str, ...] = ()) -> O
         step = max(1, BLOCK_BYTES // (shape[1] * 4))
         with safe_open(path, framework="np") as file:
             part = file.get_slice(key)
-            return in_order(rows, (np.asarray(part[i : i + step]) for i in range(0, shape[0], step)))
+            return in_order(rows, (np.asarray(part[i : min(i + step, shape[0])]) for i in range(0, shape[0], step)))
 
     def column(name):
         if name not in found:

@@ -44,9 +44,9 @@ def real_matrix(path, shape, dtype, what: str = "") -> None:
     dtype = np.dtype(dtype)
     if dtype.hasobject:
         raise BadFile(path, f"{where}holds Python objects, which are never unpickled; save a plain array of numbers")
-    if dtype.kind == "V" and dtype.itemsize == 2:
+    if dtype.kind == "V" and dtype.itemsize == 2 and dtype.name != "bfloat16":
         raise BadFile(path, f"{where}dtype {dtype.str}, as NumPy stores bfloat16; save it as float32")
-    if dtype.kind not in "fiub":
+    if dtype.kind not in "fiub" and dtype.name != "bfloat16":
         raise BadFile(path, f"{where}expected real numbers; got dtype {dtype}")
     if len(shape) != 2:
         raise BadFile(path, f"{where}expected a matrix (rows are samples); got shape {tuple(shape)}")

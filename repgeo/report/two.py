@@ -184,20 +184,9 @@ def unpaired(data: Data) -> Part:
     if half < 200:
         raise ValueError(f"expected at least 200 rows a side without a common one; got {half}")
     found = align.unpaired_align(
-        jnp.asarray(x[left]),
-        jnp.asarray(y[right]),
-        key=data.key(4),
-        clusters=20,
-        runs=10,
-        restarts=8,
-        width=64,
-        scout=10,
-        coarse=15,
-        fine=8,
-        sample=1_000,
-        neighbors=min(30, half // 8),
-        rounds=2,
-    )
+        jnp.asarray(x[left]), jnp.asarray(y[right]), key=data.key(4), clusters=20, runs=10, restarts=8, width=64,
+        scout=15, coarse=30, fine=5, sample=min(1_000, half), neighbors=min(50, half // 8),
+    )  # fmt: skip
     margin, floor = float(found.history["margin"]), float(found.history["floor"])
     here = [jnp.asarray(z[judged]) for z in (x, y)]
     scores = {f"{a} to {b}": _judged(found, *here), f"{b} to {a} (its inverse)": _judged(found.inverse(), *here[::-1])}
