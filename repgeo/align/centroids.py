@@ -13,9 +13,6 @@ from jax import Array, lax
 
 from repgeo import checks, linalg
 
-_CONSENSUS = 0.3  # what the other runs say of a match, beside an objective of at most 1
-_STARTS = 3  # random starts beside the present match, once the others have a say
-
 
 @partial(jax.jit, static_argnames=("c", "runs", "steps"))
 def kmeans(key: Array, x: Array, *, c: int, runs: int, steps: int) -> tuple[Array, Array]:
@@ -87,18 +84,15 @@ def match_grams(a: Array, b: Array, *, key: Array, restarts: int = 30) -> tuple[
         if checks.is_concrete(gram) and not bool(jnp.allclose(gram, gram.T, atol=1e-5 * float(jnp.abs(gram).max()))):
             raise ValueError(f"{name}: expected a symmetric matrix; got one that is not")
     restarts = checks.count(restarts, "restarts", low=1, high=2**20)
-    return _match_grams(key, a, b, restarts)
+    return climbed(key, a, b, restarts)
 
 
 @partial(jax.jit, static_argnums=3)
-def _match_grams(key, a, b, restarts):
+def climbed(key: Array, a: Array, b: Array, restarts: int) -> tuple[Array, Array]:
+    """`match_grams`, nothing checked."""
     starts = jax.vmap(lambda k: jax.random.permutation(k, len(a)))(jax.random.split(key, restarts))
-    return _best_climb(a, b, jnp.zeros_like(a), starts)
-
-
-def _best_climb(a, b, linear, starts):
     a, b = a / linalg.frobenius(a), b / linalg.frobenius(b)
-    orders, values = jax.vmap(lambda start: _climb(a, b, linear, start))(starts)
+    orders, values = jax.vmap(lambda start: _climb(a, b, start))(starts)
     best = values.argmax()
     return orders[best], values[best]
 
@@ -111,63 +105,26 @@ def swap_gains(a: Array, turned: Array, product: Array) -> Array:
     return 2 * sums + (da[:, None] - da[None]) * (db[None] - db[:, None])
 
 
-def _climb(a, b, linear, start):
-    """The order that swaps reach from `start`, and <A, P B P^T> + <linear, P> there.
+def _climb(a, b, start):
+    """The order that swaps reach from `start`, and <A, P B P^T> there.
 
     A swap is a rank-one update of A P B P^T, so that no product is ever made anew.
     """
     c = len(a)
 
     def swap(state):
-        order, turned, product, chosen, _, taken = state
-        own = jnp.diagonal(chosen)
-        gains = swap_gains(a, turned, product) + chosen + chosen.T - own[:, None] - own[None]
+        order, turned, product, _, taken = state
+        gains = swap_gains(a, turned, product)
         best = gains.argmax()
         i, j = best // c, best % c
         better = gains.reshape(-1)[best] > 1e-6
         exchanged = jnp.arange(c).at[i].set(j).at[j].set(i)
         moved = product + (a[:, j] - a[:, i])[:, None] * (turned[i] - turned[j])[None]
-        new = order[exchanged], turned[exchanged][:, exchanged], moved[:, exchanged], chosen[:, exchanged]
-        new = jax.tree.map(lambda n, o: jnp.where(better, n, o), new, (order, turned, product, chosen))
+        new = order[exchanged], turned[exchanged][:, exchanged], moved[:, exchanged]
+        new = jax.tree.map(lambda n, o: jnp.where(better, n, o), new, (order, turned, product))
         return *new, better, taken + 1
 
-    turned, chosen = b[start][:, start], linear[:, start]
-    state = start, turned, a @ turned, chosen, True, 0
-    order, turned, _, chosen, *_ = lax.while_loop(lambda s: s[4] & (s[5] < 10 * c), swap, state)
-    return order, jnp.sum(a * turned) + jnp.trace(chosen)
-
-
-@partial(jax.jit, static_argnames=("restarts", "rounds"))
-def match_centroids(key: Array, a: Array, b: Array, *, restarts: int, rounds: int) -> tuple[Array, Array]:
-    """Orders (runs, c) that match the centroids a (runs, c, p) with b (runs, c, q) in every run, and their CKA (runs,).
-
-    First each run for itself, as `match_grams`. Then, in `rounds`, each again with a say of the others: where these
-    send a centroid, on average, is worth _CONSENSUS of the objective. Matches that are wrong are wrong in different
-    ways, so the consensus is better than its parts.
-    """
-    keys = jax.random.split(key, rounds + 1)
-    a, b = (z - z.mean(1, keepdims=True) for z in (a, b))
-    grams = tuple(z @ z.swapaxes(1, 2) for z in (a, b))
-    unit_a, unit_b = (z / jnp.maximum(jnp.linalg.norm(z, axis=2, keepdims=True), 1e-12) for z in (a, b))
-    orders, _ = lax.map(lambda run: _match_grams(*run, restarts), (jax.random.split(keys[0], len(a)), *grams))
-
-    def again(orders, key):
-        matched = jnp.take_along_axis(unit_b, orders[:, :, None], 1)
-        cross = jnp.einsum("rcp,rcq->pq", unit_a, matched)
-
-        def one(run):
-            key, gram_a, gram_b, a, b, matched, order = run
-            linear = a @ (cross - a.T @ matched) @ b.T  # its own vote is left out
-            starts = jax.vmap(lambda k: jax.random.permutation(k, len(a)))(jax.random.split(key, _STARTS))
-            starts = jnp.concatenate([order[None], starts])
-            return _best_climb(gram_a, gram_b, _CONSENSUS * linear / linalg.frobenius(linear), starts)[0]
-
-        return lax.map(one, (jax.random.split(key, len(orders)), *grams, unit_a, unit_b, matched, orders)), None
-
-    orders, _ = lax.scan(again, orders, keys[1:])
-
-    def cka(run):
-        gram_a, gram_b, order = run
-        return jnp.sum(gram_a * gram_b[order][:, order]) / (linalg.frobenius(gram_a) * linalg.frobenius(gram_b))
-
-    return orders, jax.vmap(cka)((*grams, orders))
+    turned = b[start][:, start]
+    state = start, turned, a @ turned, True, 0
+    order, turned, *_ = lax.while_loop(lambda s: s[3] & (s[4] < 10 * c), swap, state)
+    return order, jnp.sum(a * turned)

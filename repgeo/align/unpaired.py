@@ -1,7 +1,8 @@
 """Two clouds of different things in two spaces, no pair known: the rotation that lays one on the other.
 
 Clusterings of both are matched by their inner products alone, often, and mostly wrongly; what the matches agree on is
-enough to say which rows are alike, and from there a rotation to the mean of its nearest neighbours improves itself.
+enough for a rotation that is a little right, and a rotation that is a little right improves itself: rows are matched
+softly, each with about as much of the other side as every other row, and the rotation is fitted to that.
 """
 
 from functools import partial
@@ -12,15 +13,18 @@ import numpy as np
 from jax import Array, lax
 
 from repgeo import checks, linalg
-from repgeo.align.centroids import kmeans, match_centroids, means_of
+from repgeo.align.centroids import climbed, kmeans
 from repgeo.align.maps import Map, polar
 from repgeo.neighbors import nonzero_rows
 
-_FEW = 64  # leading directions in which clusters are sought
 _HUBS = 10  # neighbours whose mean similarity CSLS subtracts
 _JUDGED = 2_000  # rows that the score looks at
+_LAST = 2 / 3  # of the temperature, once the rotation is nearly found
+_MORE = 4  # times the sample, then
 _PAIR = 5.0  # rows for which a known pair counts
 _ROWS = 1_000  # of a block of similarities
+_SCALINGS = 2  # of columns and rows, in a soft match
+MATCHES = ("sinkhorn", "csls", "cosine")
 
 
 def unpaired_align(
@@ -28,30 +32,33 @@ def unpaired_align(
     y: Array,
     *,
     key: Array,
-    clusters: int | tuple[int, ...] = (40, 60),
-    restarts: int = 16,
+    clusters: int | tuple[int, ...] = (60, 80),
+    restarts: int = 8,
     pairs: Array | None = None,
     runs: int = 30,
     pairings: int = 3,
-    rounds: int = 4,
-    neighbors: int = 50,
     sample: int = 2_000,
     width: int = 192,
-    scout: int = 15,
-    coarse: int = 40,
-    fine: int = 40,
-    metric: str = "cosine",
+    scout: int = 20,
+    coarse: int = 60,
+    fine: int = 10,
+    match: str = "sinkhorn",
+    temperature: float = 0.3,
+    neighbors: int = 50,
 ) -> Map:
     """The rotation between x (n, p) and y (m, q), whose rows are different things, found without a pair; score: below.
 
     Each side is centred by its own mean, and its rows are scaled to length 1. For every number in `clusters`: `runs`
-    k-means a side, each matched with `pairings` of the other side by `match_grams` with these `restarts`, and again in
-    `rounds` where the other matches have a say; the rows of x and y are alike as far as they lie alike to all matched
-    centroids; from there `scout` steps. A step takes
-    `sample` rows of x, maps each to the mean of its `neighbors` nearest rows of y, and goes half way to the Procrustes
-    rotation onto these. All this in the `width` leading principal directions a side. The candidate of the best score
-    goes on for `coarse` steps, and for `fine` ones with all directions. Neighbours are found by `metric`, "cosine" or
-    "csls", which costs more.
+    k-means a side, each matched with `pairings` of the other side by `match_grams` with these `restarts`; the rotation
+    of all matched centroids is a candidate, and takes `scout` steps in half of the `width` leading principal directions
+    a side. The candidate of the best score goes on for `coarse` steps in `width` directions, and for `fine` ones in
+    all. A step takes `sample` rows of x and 2 `sample` of y, matches them, fits the Procrustes rotation to the match,
+    and goes there and as far again; the fine steps stop there, and take 4 `sample` rows a side.
+
+    `match` is "sinkhorn": each row of x with weights exp(cosine / t) over the rows of y, which are then scaled so that
+    no row of y gets more than its share; t is `temperature` (at the end two thirds of it) times the root mean square
+    cosine of two rows of y. Or the mean of its `neighbors` nearest rows, by "csls" or "cosine": slower, and they lose
+    their way more often.
 
     The score, () in [-1, 1], needs no pair: the mean cosine of a mapped row to its nearest by CSLS. It compares
     candidates for one pair of spaces, not different spaces. `history` has `clusters` and `scores` (candidates,),
@@ -62,10 +69,11 @@ def unpaired_align(
 
     `pairs` (k, 2), rows of x and of y known to be the same, join as one more candidate, `clusters` 0, and count as 5
     rows each in every step. Weights are orthogonal (orthonormal rows or columns for p != q). A
-    rotation of y rotates the result. O(candidates runs n c width + steps sample m q).
-    Raises as `checks.matrix`; ValueError for rows of 0, fewer rows than clusters, neighbours or `neighbors` + 1, pairs
-    out of range. Source: mini-vec2vec, Dar 2025, but for the rounds and the principal directions;
-    the score is the model selection of Conneau et al. 2018, section 3.5.
+    rotation of y rotates the result. O(candidates runs n c width + steps sample^2 q) time, O(sample^2) memory.
+    Raises as `checks.matrix`; ValueError for rows of 0, fewer rows than clusters or `neighbors` + 1, pairs out of
+    range, an unknown match, a temperature that is not positive. Source: the pipeline is mini-vec2vec, Dar 2025, but for
+    the steps, which are those of Grave, Joulin and Berthet 2019 with a softer match; the score is the model selection
+    of Conneau et al. 2018, section 3.5.
 
     >>> import jax
     >>> x = jax.random.normal(jax.random.key(0), (400, 8)) * 0.2 + jax.random.normal(jax.random.key(1), (20, 8))[
@@ -83,44 +91,46 @@ def unpaired_align(
     restarts = checks.count(restarts, "restarts", low=1, high=lots)
     runs = checks.count(runs, "runs", low=1, high=lots)
     pairings = checks.count(pairings, "pairings", low=1, high=runs, why="runs to pair with")
-    neighbors = _neighbors(neighbors, x, y)
-    sample = checks.count(sample, "sample", low=1, high=2**31)
-    width = checks.count(width, "width", low=1, high=2**31)
-    rounds, scout, coarse, fine = (
-        checks.count(v, name, low=0, high=lots)
-        for v, name in ((rounds, "rounds"), (scout, "scout"), (coarse, "coarse"), (fine, "fine"))
+    width = checks.count(width, "width", low=2, high=2**31)
+    scout, coarse, fine = (
+        checks.count(v, name, low=0, high=lots) for v, name in ((scout, "scout"), (coarse, "coarse"), (fine, "fine"))
     )
-    checks.choice(metric, "metric", ("cosine", "csls"))
+    step = _stepper(x, y, sample, match, temperature, neighbors)
     known = _known(pairs, x, y)
     if not clusters and known is None:
         raise ValueError("clusters: expected at least one number of clusters; got none, and no pairs")
 
     (mean_x, full_x), (mean_y, full_y) = _sphere(x), _sphere(y)
-    small_x, axes_x = _leading(full_x, width)
-    small_y, axes_y = _leading(full_y, width)
-    anchors = None if known is None else (small_x[known[:, 0]], small_y[known[:, 1]])
-    step = partial(_steps, neighbors=neighbors, sample=sample, metric=metric)
-    *keys, for_floor, for_coarse, for_fine, for_judge = jax.random.split(key, len(clusters) + 5)
-
+    axes_x, axes_y = _axes(full_x), _axes(full_y)
+    *keys, for_floor, for_coarse, for_fine, for_judge = jax.random.split(key, len(clusters) + 4)
     judged = jax.random.permutation(for_judge, len(x))[:_JUDGED]
-    starts = [_from_clusters(k, small_x, small_y, c, runs, pairings, restarts, rounds, neighbors, sample)
-              for k, c in zip(keys, clusters, strict=False)]
+
+    def seen(w):  # both sides, and the known pairs, in w leading directions
+        a, b = (_unit(linalg.matmul(z, axes[:, :w])) for z, axes in ((full_x, axes_x), (full_y, axes_y)))
+        return a, b, None if known is None else (a[known[:, 0]], b[known[:, 1]])
+
+    small_x, small_y, anchors = seen(width)
+    starts = [_from_clusters(k, small_x, small_y, c, runs, pairings, restarts)
+              for k, c in zip(keys, clusters, strict=True)]
     if anchors is not None:
-        starts.append(_read_out(keys[-1], small_x, small_y, *anchors, neighbors, sample))
+        starts.append(polar(linalg.matmul(anchors[0].T, anchors[1])))
     starts.append(polar(jax.random.normal(for_floor, (small_x.shape[1], small_y.shape[1]), x.dtype)))
+    half_x, half_y, half_anchors = seen(width // 2)
     scouted, scores = [], []
     for i, start in enumerate(starts):
         lone = i == len(starts) - 1  # the random start is to show what is reached without knowing anything
-        found, _ = step(jax.random.fold_in(for_coarse, i), start, small_x, small_y, None if lone else anchors, scout)
+        found, _ = step(jax.random.fold_in(for_coarse, i), polar(start[: half_x.shape[1], : half_y.shape[1]]), half_x,
+                        half_y, None if lone else half_anchors, scout)
         scouted.append(found)
-        scores.append(_score(found, small_x[judged], small_y))
+        scores.append(_score(found, half_x[judged], half_y))
     scores, floor = jnp.stack(scores[:-1]), scores[-1]
     chosen = scores.argmax()
-    weights = jnp.stack(scouted[:-1])[chosen]
+    weights = _wider(jnp.stack(scouted[:-1])[chosen], small_x.shape[1], small_y.shape[1])
     weights, moved = step(for_coarse, weights, small_x, small_y, anchors, coarse)
+    weights = _wider(weights, len(axes_x), len(axes_y))
     weights = linalg.matmul(axes_x, linalg.matmul(weights, axes_y.T))
     anchors = None if known is None else (full_x[known[:, 0]], full_y[known[:, 1]])
-    weights, moved_last = step(for_fine, weights, full_x, full_y, anchors, fine)
+    weights, moved_last = step(for_fine, weights, full_x, full_y, anchors, fine, last=True)
     weights = polar(weights)
     history = {
         "clusters": jnp.asarray(clusters + (0,) * (known is not None)),
@@ -142,16 +152,17 @@ def refine(
     key: Array,
     pairs: Array | None = None,
     steps: int = 40,
-    neighbors: int = 50,
     sample: int = 2_000,
-    metric: str = "csls",
+    match: str = "sinkhorn",
+    temperature: float = 0.3,
+    neighbors: int = 50,
 ) -> Map:
     """`start`, a map fitted on few pairs say, improved on rows x (n, p) and y (m, q) that need not be paired.
 
-    `steps` steps as in `unpaired_align`, about the means of x and y; `pairs` (k, 2) of rows known to be the same keep
-    counting. Its score, and history["moved"] (steps,), as there. It helps a start that is already right
-    of some rows, and drifts from one that is not: compare the scores. Raises as `unpaired_align`, TypeError unless
-    `start` is a `Map`, ValueError unless its widths are p and q.
+    `steps` steps as in `unpaired_align`, a quarter of them fine, about the means of x and y; `pairs` (k, 2) of rows
+    known to be the same keep counting. Its score, and history["moved"] (steps,), as there. It helps a start that is
+    already right of some rows, and drifts from one that is not: compare the scores. Raises as `unpaired_align`,
+    TypeError unless `start` is a `Map`, ValueError unless its widths are p and q.
 
     >>> import jax
     >>> from repgeo.align import procrustes
@@ -166,19 +177,19 @@ def refine(
     x, y = _clouds(x, y)
     if start.weights.shape != (x.shape[1], y.shape[1]):
         raise ValueError(f"start: expected a map of widths {x.shape[1]} and {y.shape[1]}; got {start.weights.shape}")
-    neighbors = _neighbors(neighbors, x, y)
     steps = checks.count(steps, "steps", low=0, high=2**20)
-    sample = checks.count(sample, "sample", low=1, high=2**31)
-    checks.choice(metric, "metric", ("cosine", "csls"))
+    step = _stepper(x, y, sample, match, temperature, neighbors)
     known = _known(pairs, x, y)
     (mean_x, on_x), (mean_y, on_y) = _sphere(x), _sphere(y)
     anchors = None if known is None else (on_x[known[:, 0]], on_y[known[:, 1]])
-    for_steps, for_judge = jax.random.split(key)
-    weights, moved = _steps(for_steps, polar(start.weights.astype(x.dtype)), on_x, on_y, anchors, steps,
-                            neighbors=neighbors, sample=sample, metric=metric)
+    for_steps, for_last, for_judge = jax.random.split(key, 3)
+    weights = polar(start.weights.astype(x.dtype))
+    weights, moved = step(for_steps, weights, on_x, on_y, anchors, steps - steps // 4)
+    weights, moved_last = step(for_last, weights, on_x, on_y, anchors, steps // 4, last=True)
     weights = polar(weights)
     score = _score(weights, on_x[jax.random.permutation(for_judge, len(x))[:_JUDGED]], on_y)
-    return Map(weights, mean_x, mean_y, _relative_size(x, y, mean_x, mean_y), score, {"moved": moved})
+    history = {"moved": jnp.concatenate([moved, moved_last])}
+    return Map(weights, mean_x, mean_y, _relative_size(x, y, mean_x, mean_y), score, history)
 
 
 def csls_score(m: Map, x: Array, y: Array) -> Array:
@@ -205,8 +216,20 @@ def _clouds(x, y):
     return x.astype(dtype), y.astype(dtype)
 
 
-def _neighbors(neighbors, x, y):
-    return checks.count(neighbors, "neighbors", low=1, high=min(len(x), len(y)) - 1, why="rows of the smaller side")
+def _stepper(x, y, sample, match, temperature, neighbors):
+    """`_run_steps` with what the caller asked for, checked."""
+    sample = checks.count(sample, "sample", low=1, high=2**31)
+    few = min(len(x), len(y))
+    options = {
+        "match": checks.choice(match, "match", MATCHES),
+        "neighbors": checks.count(neighbors, "neighbors", low=1, high=few - 1, why="rows of the smaller side"),
+        "temperature": checks.real(temperature, "temperature", low=0, open_low=True),
+    }
+
+    def step(key, weights, x, y, anchors, steps, last=False):
+        return _run_steps(key, weights, x, y, anchors, steps=steps, last=last, sample=sample, **options)
+
+    return step
 
 
 def _known(pairs, x, y):
@@ -239,58 +262,45 @@ def _relative_size(x, y, mean_x, mean_y):
     return linalg.frobenius(y - mean_y[None]) / linalg.frobenius(x - mean_x[None]) * jnp.sqrt(len(x) / len(y))
 
 
-@partial(jax.jit, static_argnums=1)
-def _leading(a, width):
-    """Rows of length 1 in the `width` leading principal directions, and those directions (p, width)."""
-    axes = linalg.descending_eigh(linalg.matmul(a.T, a))[1][:, :width]
-    return _unit(a @ axes), axes
+@jax.jit
+def _axes(a):
+    """Principal directions (p, p) of rows that are centred, the leading one first."""
+    return linalg.descending_eigh(linalg.matmul(a.T, a))[1]
 
 
-@partial(jax.jit, static_argnums=(3, 4, 5, 6, 7, 8, 9))
-def _from_clusters(key, x, y, c, runs, pairings, restarts, rounds, neighbors, sample):
-    """The rotation that centroids matched in `runs` x `pairings` ways suggest."""
-    for_x, for_y, for_match, for_rows = jax.random.split(key, 4)
+def _wider(weights, p, q):
+    """The same map between more directions (p, q), of which those to come go nowhere yet."""
+    return jnp.pad(weights, ((0, p - weights.shape[0]), (0, q - weights.shape[1])))
 
-    def centroids(key, a):
-        thin = a[:, :_FEW]
-        found, labels = kmeans(key, thin, c=c, runs=runs, steps=8)
-        return means_of(a, labels, jnp.zeros((runs, c, a.shape[1]), a.dtype))
 
-    a, b = centroids(for_x, x), centroids(for_y, y)
+@partial(jax.jit, static_argnums=(3, 4, 5, 6))
+def _from_clusters(key, x, y, c, runs, pairings, restarts):
+    """The rotation of centroids that are matched in `runs` x `pairings` ways."""
+    for_x, for_y, for_match = jax.random.split(key, 3)
+    a, b = (kmeans(k, z, c=c, runs=runs, steps=8)[0] for k, z in ((for_x, x), (for_y, y)))
+    a, b = (z - z.mean(1, keepdims=True) for z in (a, b))
     first = jnp.tile(jnp.arange(runs), pairings)
     second = jnp.concatenate([jnp.roll(jnp.arange(runs), i) for i in range(pairings)])
-    a, b = a[first], b[second]
-    orders, _ = match_centroids(for_match, a, b, restarts=restarts, rounds=rounds)
-    b = jnp.take_along_axis(b, orders[:, :, None], 1)
-    return _read_out(for_rows, x, y, _unit(a.reshape(-1, a.shape[-1])), _unit(b.reshape(-1, b.shape[-1])), neighbors,
-                     sample)
-
-
-def _read_out(key, x, y, a, b, neighbors, sample):
-    """Procrustes onto neighbours by similarity to matched anchors a (k, p), b (k, q).
-
-    The similarities of x and y to k anchors have the inner product x (a^T b) y^T: k drops out, however many they are.
-    """
-    size = jnp.linalg.norm(y @ b.T, axis=1)
-    rows = _some(key, x, sample)
-    keys = y / jnp.where(size > 0, size, 1)[:, None]
-    means = _neighbor_means(rows @ (a.T @ b), keys, y, neighbors)
-    return polar(linalg.matmul(rows.T, means))
+    grams = (linalg.matmul(z, z.swapaxes(1, 2)) for z in (a, b))
+    pairs = tuple(gram[which] for gram, which in zip(grams, (first, second), strict=True))
+    orders = lax.map(lambda run: climbed(*run, restarts)[0], (jax.random.split(for_match, len(first)), *pairs))
+    a, b = _unit(a)[first], _unit(b)[second]
+    return polar(jnp.einsum("rcp,rcq->pq", a, jnp.take_along_axis(b, orders[:, :, None], 1)))
 
 
 def _some(key, x, sample):
     return x if sample >= len(x) else x[jax.random.choice(key, len(x), (sample,), replace=False)]
 
 
-def _neighbor_means(queries, keys, values, k, bias=None):
-    """Mean (n, q) of the rows of `values` whose `keys` have the k largest products with each query."""
+def _neighbor_means(queries, y, k, bias):
+    """Mean (n, q) of the k rows of y whose products with a query, less `bias`, are the largest."""
 
     def of_block(rows):
-        scores = rows @ keys.T
+        scores = rows @ y.T
         scores = scores if bias is None else scores - bias[None]
         # The barrier keeps XLA from turning a top_k whose values are dropped into a sort.
         chosen = lax.optimization_barrier(lax.top_k(scores, k))[1]
-        return lax.map(lambda i: values[i].mean(0), chosen, batch_size=8)  # what is gathered stays in cache
+        return lax.map(lambda i: y[i].mean(0), chosen, batch_size=8)  # what is gathered stays in cache
 
     n = len(queries)
     blocks = -(-n // _ROWS)
@@ -299,22 +309,40 @@ def _neighbor_means(queries, keys, values, k, bias=None):
     return lax.map(of_block, padded).reshape(blocks * size, -1)[:n]
 
 
-@partial(jax.jit, static_argnames=("steps", "neighbors", "sample", "metric"))
-def _run_steps(key, weights, x, y, anchors, *, steps, neighbors, sample, metric):
+@partial(jax.jit, static_argnames=("steps", "last", "sample", "match", "neighbors"))
+def _run_steps(key, weights, x, y, anchors, *, steps, last, sample, match, neighbors, temperature):
     known = 0.0 if anchors is None else _PAIR * linalg.matmul(anchors[0].T, anchors[1])
+    spread = linalg.frobenius(linalg.matmul(y.T, y)) / len(y)  # the root mean square cosine of two rows
+    mine, theirs = (_MORE * sample, _MORE * sample) if last else (sample, 2 * sample)
 
     def step(weights, key):
-        rows = _some(key, x, sample)
+        for_x, for_y = jax.random.split(key)
+        rows = _some(for_x, x, mine)
         mapped = _unit(rows @ weights)
-        means = _neighbor_means(mapped, y, y, neighbors, _hubness(mapped, y) / 2 if metric == "csls" else None)
-        new = (weights + polar(linalg.matmul(rows.T, means) + known)) / 2
+        if match == "sinkhorn":
+            cross = _soft_cross(rows, mapped, _some(for_y, y, theirs), temperature * spread * (_LAST if last else 1))
+        else:
+            bias = _hubness(mapped, y) / 2 if match == "csls" else None
+            cross = linalg.matmul(rows.T, _neighbor_means(mapped, y, neighbors, bias))
+        new = polar(cross + known)
+        new = new if last else polar(2 * new - weights)
         return new, linalg.frobenius(new - weights) / linalg.frobenius(weights)
 
     return lax.scan(step, weights, jax.random.split(key, steps))
 
 
-def _steps(key, weights, x, y, anchors, steps, **options):
-    return _run_steps(key, weights, x, y, anchors, steps=steps, **options)
+def _soft_cross(rows, mapped, y, temperature):
+    """Sum over rows (n, p) of the row times the mean of y (m, q) that is matched to it, (p, q)."""
+    cosines = mapped @ y.T
+    kernel = jnp.exp((cosines - cosines.max(1, keepdims=True)) / temperature)
+
+    def scaled(_, right):
+        shares = (1 / (kernel @ right)) @ kernel
+        return 1 / jnp.maximum(shares, jnp.finfo(shares.dtype).tiny)
+
+    right = lax.fori_loop(0, _SCALINGS, scaled, jnp.ones(len(y), y.dtype))
+    left = 1 / (kernel @ right)
+    return linalg.matmul((rows * left[:, None]).T, kernel @ (y * right[:, None]))
 
 
 def _hubness(mapped, y):

@@ -9,7 +9,7 @@ from repgeo.align import column_shuffled, csls_score, match_grams, must_fail, pr
 from repgeo.align.centroids import swap_gains
 from repgeo.retrieval import csls, top_k_accuracy
 
-QUICK = dict(clusters=(10, 14), restarts=8, runs=16, pairings=2, rounds=4, neighbors=5, scout=6, coarse=6, fine=6)
+QUICK = dict(clusters=(8, 10, 14, 20), restarts=8, runs=30, neighbors=5, scout=12, coarse=6, fine=6)
 N, P = 300, 10
 
 
@@ -71,7 +71,7 @@ def test_known_pairs_align_what_has_no_clusters_and_csls_neighbours_do_too():
     rows[N : N + 40] = rows[:40]
     pairs = np.stack([np.arange(40)] * 2, 1)
     _, alone = aligned(rows, 3)
-    m, helped = aligned(rows, 3, pairs=pairs, metric="csls")
+    m, helped = aligned(rows, 3, pairs=pairs, match="csls")
     assert alone < 0.3 and helped > 0.9
     assert m.history["clusters"].tolist() == [10, 14, 0]
     assert int(m.history["chosen"]) == 2
@@ -91,7 +91,7 @@ def test_few_pairs_are_refined_by_rows_without_pairs():
 def test_it_runs_under_vmap_over_keys():
     rows = clustered(5)
     keys = jax.random.split(jax.random.key(0), 2)
-    small = QUICK | dict(clusters=10, runs=2, rounds=1, pairings=1)
+    small = QUICK | dict(clusters=10, runs=2, pairings=1)
     many = jax.vmap(lambda key: unpaired_align(rows[:100], rows[100:200], key=key, **small).weights)(keys)
     alone = unpaired_align(rows[:100], rows[100:200], key=keys[1], **small).weights
     assert many.shape == (2, P, P)
@@ -148,7 +148,7 @@ BAD = {
     "pairs out of range": (dict(pairs=[[0, 60]]), ValueError, "pairs: expected rows below 60 and 60"),
     "pairs of one column": (dict(pairs=[1, 2]), ValueError, r"pairs: expected shape \(k, 2\)"),
     "pairs that are no rows": (dict(pairs=[[0.5, 1]]), TypeError, "pairs: expected integers"),
-    "an unknown metric": (dict(metric="hub"), ValueError, "metric: expected one of cosine, csls"),
+    "an unknown match": (dict(match="hub"), ValueError, "match: expected one of sinkhorn, csls, cosine"),
     "one axis": (dict(x=GOOD[0]), ValueError, "x: expected a matrix"),
 }
 
