@@ -7,6 +7,7 @@ from pathlib import Path
 from repgeo.book.execute import run
 from repgeo.book.headers import refreshed
 from repgeo.book.pages import build
+from repgeo.book.verdicts import verdicts
 
 ROOT = Path(__file__).resolve().parents[2]
 SOURCES = ROOT / "notebooks"
@@ -31,7 +32,7 @@ def main(arguments: list[str] | None = None) -> int:
     building.add_argument("--quiet", action="store_true", help="leave what is missing to the pages to say")
     building.add_argument("--sources", type=Path, default=SOURCES, help="lists notebooks that did not run")
 
-    commands.add_parser("readme", help="make the table of notebooks in README.md anew")
+    commands.add_parser("readme", help="make README.md's table and figure of the notebooks anew")
     chosen = parser.parse_args(arguments)
 
     try:
@@ -45,6 +46,7 @@ def main(arguments: list[str] | None = None) -> int:
             return 0
         readme = ROOT / "README.md"
         readme.write_text(refreshed(readme.read_text(encoding="utf-8"), SOURCES), encoding="utf-8")
+        (SOURCES / "claims" / "verdicts.svg").write_text(verdicts(SOURCES), encoding="utf-8")
         return 0
     except ValueError as error:
         print(error, file=sys.stderr)
