@@ -424,6 +424,14 @@ _LIST = (
         venue="Physica D 9",
     ),
     Paper(
+        "grave2019",
+        ("Edouard Grave", "Armand Joulin", "Quentin Berthet"),
+        2019,
+        "Unsupervised Alignment of Embeddings with Wasserstein Procrustes",
+        "1805.11222",
+        "AISTATS 2019",
+    ),
+    Paper(
         "gretton2005",
         ("Arthur Gretton", "Olivier Bousquet", "Alex Smola", "Bernhard Schölkopf"),
         2005,

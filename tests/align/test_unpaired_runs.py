@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 BUILD = Path(__file__).resolve().parents[2] / "data" / "build"
-QUICK = dict(clusters=(6, 8), held_out=60, runs=2, pairings=1, rounds=1, restarts=4, neighbors=5, scout=2, coarse=2,
+QUICK = dict(clusters=(6, 8), held_out=60, runs=2, pairings=1, restarts=4, neighbors=5, scout=2, coarse=2,
              fine=2)
 
 

@@ -136,7 +136,7 @@ def unpaired_rows(mode):
         return []
     x, y, judge_x, judge_y = two_clouds()
     equal = dict(clusters=20, runs=30, restarts=400)
-    ours = dict(pairings=1, rounds=0, scout=0, coarse=40, fine=20, metric="cosine")
+    ours = dict(pairings=1, scout=0, coarse=40, fine=20, match="cosine")
     right = {}
 
     def library():
