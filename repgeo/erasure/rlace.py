@@ -107,8 +107,7 @@ def rlace_runs(
     """`rlace` at all `ranks`, from `seeds` starts each, in one call: a Game whose arrays begin (len(ranks), seeds).
 
     Run j plays with jax.random.split(key, seeds)[j] at every rank, so that ranks are compared on the same batches,
-    which are then drawn once for all of them; it goes on until the last run has ended or `steps`, and all are judged
-    together. One run of it is `rlace` with `most` the largest rank. `jax.tree.map(lambda a: a[i, j], game)` is one.
+    which are then drawn once for all of them; it goes on until the last run has ended or `steps`. One run of it is `rlace` with `most` the largest rank. `jax.tree.map(lambda a: a[i, j], game)` is one.
     Warns, as `rlace`, with the number of runs that missed the tolerance and the worst. Errors as `rlace`.
 
     >>> import jax, jax.numpy as jnp
@@ -282,9 +281,7 @@ def _descended(state, x, z, rate):
 
 @partial(jax.jit, static_argnames=("c", "most", "start", "every", "batch", "width"))
 def _games(keys, x, y, ranks, *, rate, tolerance, steps, c, most, start, every, batch, width):
-    """A Game of (len(ranks), len(keys)) runs. One loop for all, so that rows are drawn once a key and shared by ranks,
-    and the judge's products with all runs' weights are one.
-    """
+    """A Game of (len(ranks), len(keys)) runs. One loop for all, so that rows are drawn once a key, shared by ranks."""
     n, p = x.shape
     mean = x.mean(0)
     x = linalg.center(x)
@@ -322,6 +319,10 @@ def _games(keys, x, y, ranks, *, rate, tolerance, steps, c, most, start, every, 
         inner = jax.vmap(f, [{"key": None}.get(kind, 0) for kind in of])
         return jax.vmap(inner, [{"rank": None}.get(kind, 0) for kind in of])
 
+    def every_judged(state):  # one after another: together, all would wait for the slowest
+        flat = jax.tree.map(lambda a: a.reshape(-1, *a.shape[2:]), state), jnp.tile(ranks, len(keys))
+        return jax.tree.map(lambda a: a.reshape(len(keys), -1, *a.shape[1:]), lax.map(lambda of: judged(*of), flat))
+
     def more(carry):
         _, _, gap, _, turn = carry
         return (gap > tolerance).any() & (turn * every < steps)
@@ -334,14 +335,14 @@ def _games(keys, x, y, ranks, *, rate, tolerance, steps, c, most, start, every, 
         going = gap > tolerance
         new = every_run(lambda s, r, k: play(s, x, z[:, 1:], r, k, rate), "both", "key", "rank")(state, rows, ranks)
         state = jax.tree.map(lambda a, b: jnp.where(going.reshape(going.shape + (1,) * (a.ndim - 2)), a, b), new, state)
-        removed, found = every_run(judged, "both", "rank")(state, ranks)
+        removed, found = every_judged(state)
         better = going & ~(found >= gap)
         best = jnp.where(better[..., None, None], removed, best)
         return state, best, jnp.where(better, found, gap), played + going * every, turn + 1
 
     state = every_run(begun, "key", "rank")(keys, ranks)
     if start == "closed":
-        best, gap = every_run(judged, "both", "rank")(state, ranks)
+        best, gap = every_judged(state)
     else:  # nothing to judge yet, and to judge in one place is to compile it once
         runs = len(keys), len(ranks)
         best, gap = jnp.zeros((*runs, p, most), x.dtype), jnp.full(runs, jnp.inf, x.dtype)

@@ -150,7 +150,7 @@ def runs_rows(mode):
 
     peer = {"the same runs one after another, each at the width of its rank": (in_turn, 1 / 3)}
     name = "R-LACE, 8 ranks (1 to 20) x 5 seeds, 1 000 steps, n=5 000, p=300, float32, in one call"
-    return compare(name, together, peer, mode=mode, rounds=1)  # it takes minutes
+    return compare(name, together, peer, mode=mode, rounds=3)
 
 
 ROWS = (leace_rows, rlace_rows, runs_rows)
