@@ -107,8 +107,9 @@ def rlace_runs(
     """`rlace` at all `ranks`, from `seeds` starts each, in one call: a Game whose arrays begin (len(ranks), seeds).
 
     Run j plays with jax.random.split(key, seeds)[j] at every rank, so that ranks are compared on the same batches,
-    which are then drawn once for all of them; it goes on until the last run has ended or `steps`. One run of it is `rlace` with `most` the largest rank. `jax.tree.map(lambda a: a[i, j], game)` is one.
-    Warns, as `rlace`, with the number of runs that missed the tolerance and the worst. Errors as `rlace`.
+    which are then drawn once for all of them; it goes on until the last run has ended or `steps`. One run of it is
+    `rlace` with `most` the largest rank. `jax.tree.map(lambda a: a[i, j], game)` is one. Warns, as `rlace`, with the
+    number of runs that missed the tolerance and the worst. Errors as `rlace`.
 
     >>> import jax, jax.numpy as jnp
     >>> x = jax.random.normal(jax.random.key(0), (60, 5)) + jnp.arange(60)[:, None] % 2 * jnp.array([[2.0, 0, 0, 0, 0]])
