@@ -228,7 +228,7 @@ def _renyi(s, order):
 
 @jax.jit
 def _corrected(x):
-    n = len(x)
+    n = float(len(x))  # whose fourth power passes any integer of JAX
     x = linalg.center(x)
     x = x / linalg.scale_of(x)
     norms = jnp.sum(x * x, 1)

@@ -201,6 +201,11 @@ def test_the_corrected_participation_ratio_is_made_of_two_exact_u_statistics():
     assert value == pytest.approx(trace_squared / of_squares, rel=1e-10)
 
 
+def test_the_corrected_participation_ratio_takes_more_rows_than_an_integer_holds_fourth_powers_of():
+    x = np.random.default_rng(0).normal(size=(20_000, 3)).astype(np.float32)
+    assert float(participation_ratio_corrected(jnp.asarray(x))) == pytest.approx(3, rel=1e-2)
+
+
 def test_the_corrected_participation_ratio_sees_through_a_small_sample():
     draws = [points(40, 100, seed) * np.sqrt(np.arange(1, 101)) for seed in range(30)]
     share = 1 / np.arange(1, 101)
