@@ -81,9 +81,10 @@ def self_learning_map(
     the objective has not grown for `patience` steps, until it is 1 and stalls; at most `most` steps.
 
     The score, () in [-1, 1], is the objective: the mean cosine of a row to its nearest, over both ways. `history` has
-    `objective` and `keep` (most,), NaN where it stopped before, and `steps` (). It was made for vocabularies
-    that overlap; how much of them must be common depends on the spaces, and the objective shows failure. O(steps n m q) time, several n x m matrices of memory.
-    Raises as `checks.matrix`; ValueError for rows of 0, and unless keep lies in (0, 1]. Source: Artetxe et al. 2018.
+    `objective` and `keep` (most,), NaN where it stopped before, and `steps` (). It was made for vocabularies that
+    overlap; how much of them must be common depends on the spaces, and the objective shows failure. O(steps n m q)
+    time, several n x m matrices of memory. Raises as `checks.matrix`; ValueError for rows of 0, and unless keep lies
+    in (0, 1]. Source: Artetxe et al. 2018.
 
     >>> import jax
     >>> x = jax.random.gamma(jax.random.key(0), 0.5, (120, 5))
