@@ -183,7 +183,7 @@ def test_the_gradient_is_that_of_finite_differences(name, seed):
     with jax.enable_x64(True):
         x, direction = jnp.asarray(points(seed=seed)), jnp.asarray(points(seed=seed + 1))
         slope = float(jnp.sum(jax.grad(SCALARS[name])(x) * direction))
-        step = 1e-6
+        step = 1e-8  # a longer one meets the kinks where neighbours change places
         above, below = SCALARS[name](x + step * direction), SCALARS[name](x - step * direction)
         assert slope == pytest.approx(float(above - below) / (2 * step), rel=1e-4, abs=1e-6)
 
