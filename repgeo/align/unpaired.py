@@ -57,8 +57,7 @@ def unpaired_align(
 
     `match` is "sinkhorn": each row of x with weights exp(cosine / t) over the rows of y, which are then scaled so that
     no row of y gets more than its share; t is `temperature` (at the end two thirds of it) times the root mean square
-    cosine of two rows of y. Or the mean of its `neighbors` nearest rows, by "csls" or "cosine": slower, and they lose
-    their way more often.
+    cosine of two rows of y. Or the mean of its `neighbors` nearest rows, by "csls" or "cosine".
 
     The score, () in [-1, 1], needs no pair: the mean cosine of a mapped row to its nearest by CSLS. It compares
     candidates for one pair of spaces, not different spaces. `history` has `clusters` and `scores` (candidates,),
