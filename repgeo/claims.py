@@ -224,7 +224,7 @@ def read(path: str | os.PathLike) -> Ledger:
         rows, number = content["claims"], int(content["notebook"])
         verdicts = [row.pop("verdict") for row in rows]
         claims = tuple(Claim(**row | {name: _parsed(row[name]) for name in _RANGES}) for row in rows)
-    except (KeyError, TypeError, AttributeError, json.JSONDecodeError) as error:
+    except (KeyError, TypeError, AttributeError, ValueError, OverflowError, RecursionError) as error:
         raise ValueError(f"{path}: not a ledger written by settle ({error!r})") from error
     for claim, verdict in zip(claims, verdicts, strict=True):
         if claim.verdict != verdict:

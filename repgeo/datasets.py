@@ -11,13 +11,13 @@ import importlib.util
 import io
 import json
 import os
-import zipfile
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
 SCALE, ZERO = "__scale", "__zero"
+HOLDS = 2**32  # bytes that a file may unfold to
 _RATINGS = {"simlex999": "simlex999.txt", "wordsim353": "wordsim353.tsv"}
 
 
@@ -84,7 +84,7 @@ def load(name: str, *, folder: str | os.PathLike | None = None) -> Dataset:
     in 8 bits comes back decoded, as float32: code * scale + zero, one scale and one zero a column; all other
     arrays keep their dtype. Raises ValueError for an unknown name (the nearest known one comes first), for a
     file whose hash is not its card's, and for a list of cards that cannot be read; FileNotFoundError for a
-    missing file. Each error says what mends it.
+    missing file. Each error says what mends it. What unfolds to more than 4 GiB is refused before it is unfolded.
 
     >>> fashion = load("fashion_mnist")
     >>> fashion["images"].shape, fashion["classes"][fashion["labels"][0]].item()
@@ -140,7 +140,7 @@ def _cards(folder: Path) -> dict[str, Card]:
         raise FileNotFoundError(
             f"no cards.json in {folder}: set REPGEO_DATA, or folder=, to the data folder of a repgeo checkout"
         ) from None
-    except (ValueError, AttributeError, TypeError) as problem:  # not text, not JSON, not a mapping of cards
+    except (ValueError, AttributeError, TypeError, RecursionError) as problem:  # no text, no JSON, no cards
         raise ValueError(
             f"{path} is not a list of cards ({problem}): restore it with `git checkout -- data/cards.json`"
         ) from None
@@ -151,9 +151,15 @@ def _card(name: str, fields: dict) -> Card:
     missing = known - {"notices"} - fields.keys()
     if missing:
         raise ValueError(f"card {name!r} lacks {', '.join(sorted(missing))}")
+    if not isinstance(fields["file"], str) or not _inside(fields["file"]):
+        raise ValueError(f"card {name!r}: file: expected a path inside the folder; got {fields['file']!r}")
     details = {key: value for key, value in fields.items() if key not in known}
     given = {key: fields[key] for key in known & fields.keys()}
     return Card(name=name, details=details, **given | {"notices": tuple(fields.get("notices", ()))})
+
+
+def _inside(file: str) -> bool:
+    return bool(file) and ".." not in Path(file).parts and not Path(file).is_absolute()
 
 
 def _read(folder: Path, card: Card) -> dict[str, np.ndarray]:
@@ -171,9 +177,12 @@ def _read(folder: Path, card: Card) -> dict[str, np.ndarray]:
         )
     try:
         with np.load(io.BytesIO(content), allow_pickle=False) as archive:
+            size = sum(member.file_size for member in archive.zip.infolist())
+            if size > HOLDS:
+                raise ValueError(f"it unfolds to {size / 2**30:.1f} GiB; at most {HOLDS / 2**30:.0f} are read")
             # A file may hold the columns one after the other, whichever compresses better.
             return {key: np.asarray(archive[key], order="C") for key in archive.files}
-    except (ValueError, EOFError, AttributeError, zipfile.BadZipFile) as problem:
+    except Exception as problem:  # zip, zlib and NumPy each have their own
         raise ValueError(f"{path} is not an archive of plain arrays ({problem}): {mend}") from None
 
 

@@ -44,7 +44,8 @@ def open_matrix(path, *, without: tuple[str, ...] = ()) -> Opened:
     """The matrix in a file, unread: its shape, dtype and how to take rows of it; `file::key` chooses one of several.
 
     Reads `.npy`, `.npz`, `.safetensors`, `.csv`, `.tsv`, `.parquet`, `.arrow`, `.feather`, `.h5ad` and HDF5, and the
-    folders that the datasets library saves. Columns in `without` are no features. Nothing is unpickled. Raises
+    folders that the datasets library saves. Columns in `without` are no features. Nothing is unpickled; what lies in
+    another file, or is compressed and unfolds to more than 1 GiB at once, is refused before it is unfolded. Raises
     `BadFile`, a ValueError of one line, which names the file and the cause.
 
     >>> import tempfile

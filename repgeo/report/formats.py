@@ -1,12 +1,13 @@
 """One function a format: what a file holds, memory-mapped where the format allows; nothing is ever unpickled."""
 
+import io
 import struct
 import zipfile
 from pathlib import Path
 
 import numpy as np
 
-from repgeo.report.rows import BLOCK_BYTES, HOLDS, BadFile, Opened, in_order, real_matrix, the_one
+from repgeo.report.rows import BLOCK_BYTES, HEADER_BYTES, HOLDS, BadFile, Opened, in_order, real_matrix, the_one
 
 
 def npy(path: Path, key: str | None, without: tuple[str, ...] = ()) -> Opened:
@@ -93,9 +94,16 @@ def _npz_array(path, key, shape, order, dtype, member):
 
 
 def _npy_header(file):
-    version = np.lib.format.read_magic(file)
+    """Shape, column-major?, dtype; a header that claims to be longer than any is not unfolded."""
+    start = file.read(8)
+    field = file.read(2 if start[6:8] == b"\x01\x00" else 4)
+    length = int.from_bytes(field, "little")
+    if length > HEADER_BYTES:
+        raise ValueError(f"a header of {length} bytes, more than {HEADER_BYTES}")
+    head = io.BytesIO(start + field + file.read(length))
+    version = np.lib.format.read_magic(head)
     read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-    return read(file)
+    return read(head)
 
 
 def _map(path, offset, shape, order, dtype):
@@ -179,6 +187,8 @@ def h5ad(path: Path, key: str | None, without: tuple[str, ...] = ()) -> Opened:
         key = the_one(path, found, key)
         shape, dtype = found[key]
         sparse = isinstance(file[key], h5py.Group)
+        for name, item in file[key].items() if sparse else [(key, file[key])]:
+            _h5_own(path, item, whole=name == "indptr")
         if sparse and _text(file[key].attrs["encoding-type"]) != "csr_matrix":
             raise BadFile(path, f"{key}: is sparse by columns; save it by rows (csr_matrix)")
         obs = file.get("obs")
@@ -201,6 +211,8 @@ def h5ad(path: Path, key: str | None, without: tuple[str, ...] = ()) -> Opened:
             if place not in file:
                 raise BadFile(path, f"has no {name!r}; it has {', '.join(names[:8]) or 'no columns'}")
             item = file[place]
+            for part in item.values() if isinstance(item, h5py.Group) else [item]:
+                _h5_own(path, part, whole=True)
             if isinstance(item, h5py.Group):  # categories
                 return np.asarray(_plain(item["categories"]))[item["codes"][()]]
             return _plain(item)
@@ -216,6 +228,20 @@ def _h5_matrix(name, item):
     if _text(item.attrs.get("encoding-type", "")) in ("csr_matrix", "csc_matrix"):
         return {name: (tuple(int(s) for s in item.attrs["shape"]), item["data"].dtype)}
     return {}
+
+
+def _h5_own(path, item, whole):
+    """BadFile for numbers that lie in another file, or that unfold to more than may be held at once."""
+    import h5py
+
+    if not isinstance(item, h5py.Dataset):
+        return
+    name = item.name.strip("/")
+    if Path(item.file.filename) != path or item.external or item.is_virtual:
+        raise BadFile(path, f"{name}: lies in another file; name that one")
+    at_once = np.prod(item.shape if whole else item.chunks or (), dtype=object) * item.dtype.itemsize
+    if at_once > HOLDS:
+        raise BadFile(path, f"{name}: unfolds to {at_once / 2**30:.1f} GiB at once; at most {HOLDS / 2**30:.0f} may be")
 
 
 def _dense(group, rows, p):

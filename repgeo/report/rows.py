@@ -8,6 +8,7 @@ import numpy as np
 
 BLOCK_BYTES = 2**24  # of a file that can only be read from front to back, at a time
 HOLDS = 2**30  # bytes that a compressed array may unfold to, since it has to be unfolded whole
+HEADER_BYTES = 2**16  # of one array in an archive
 
 
 class BadFile(ValueError):

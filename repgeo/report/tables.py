@@ -75,6 +75,8 @@ def folder(path: Path, key: str | None, without: tuple[str, ...] = ()) -> Opened
         if said.get("_indices_data_files") or list(path.glob("indices*.arrow")):
             raise BadFile(path, "its rows are reordered by an index; save it after flatten_indices()")
         files = [path / part["filename"] for part in said["_data_files"]]
+        if outside := [file for file in files if file.parent != path]:
+            raise BadFile(path, f"its state names a file outside of it: {outside[0].name}")
     else:
         files = sorted(path.glob("*.arrow")) or sorted(path.glob("*.parquet"))
     if not files:
