@@ -131,12 +131,16 @@ def numpy_unpaired(x, y, *, clusters, runs, restarts, steps, sample=2_000, neigh
 
 
 def unpaired_rows(mode):
-    """Alignment without pairs at the published settings but 60 steps, n=9 500 a side, p=384, in CPU time alone."""
+    """Alignment without pairs at the published settings but 60 steps, n=9 500 a side, p=384, in CPU time alone.
+
+    Both take 2 000 rows a step. Ours takes its steps in 192 leading directions, as it does by default; neither result
+    suffers.
+    """
     if mode != "cpu1":
         return []
     x, y, judge_x, judge_y = two_clouds()
     equal = dict(clusters=20, runs=30, restarts=400)
-    ours = dict(pairings=1, scout=0, coarse=40, fine=20, match="cosine")
+    ours = dict(pairings=1, scout=0, coarse=60, fine=0, match="cosine")
     right = {}
 
     def library():
