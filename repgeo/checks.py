@@ -64,6 +64,7 @@ def floats(x, name: str = "x") -> Array:
             x = np.asarray(x)
         except ValueError as ragged:
             raise ValueError(f"{name}: expected rows of equal length; got {ragged}") from None
+        x = x.astype(x.dtype.newbyteorder("="), copy=False)  # JAX knows no other byte order
     if not (jnp.issubdtype(x.dtype, jnp.floating) or jnp.issubdtype(x.dtype, jnp.integer) or x.dtype == bool):
         raise TypeError(f"{name}: expected real numbers; got dtype {x.dtype}")
     if not jnp.issubdtype(x.dtype, jnp.floating):

@@ -230,7 +230,8 @@ def _raw_basis(x):
 @partial(jax.jit, static_argnames="on")
 def _leading_basis(x, threshold=0.99, on="variance"):
     u, s = linalg.basis(linalg.center(x))
-    kept = _leading(s if on == "singular" else s**2, threshold) & (s > 0)
+    unit = s / linalg.scale_of(s)  # squares of very large or small values would not be there to add up
+    kept = _leading(unit if on == "singular" else unit**2, threshold) & (s > 0)
     return u * kept[None], jnp.sum(kept)
 
 
@@ -269,7 +270,8 @@ def _whitened(xx, xy, yy, keep_x, keep_y):
     (a, rank_a), (b, rank_b) = sides
     rho = jnp.minimum(linalg.singular_values(linalg.matmul(a.T, linalg.matmul(xy, b))), 1)
     rank = jnp.minimum(rank_a, rank_b)
-    return jnp.where(jnp.arange(len(rho)) < rank, rho, 0), rank, jnp.minimum(*smallest)
+    rho = jnp.where(jnp.arange(len(rho)) < rank, rho, jnp.where(jnp.isfinite(xy).all(), 0, jnp.nan))
+    return rho, rank, jnp.minimum(*smallest)
 
 
 def _svcca_from_products(xx, xy, yy, threshold, on):

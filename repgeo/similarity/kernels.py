@@ -72,7 +72,7 @@ def hsic_unbiased(x: Array, y: Array) -> Array:
 
 @measure(
     Record("similarity", (0, 1), True, _SIMILAR, "kornblith2019"),
-    square=lambda layers: _normalised(_gram_products(layers)),
+    square=lambda layers: _normalised(_gram_products(layers, in_units=True)),
     gram=Gram(lambda x: _unit_gram(x)),
 )
 def cka(x: Array, y: Array) -> Array:
@@ -114,7 +114,7 @@ def cka_from(m: Moments) -> Array:
 
 @measure(
     Record("similarity", (-1, 1), True, _SIMILAR, "nguyen2021", at_least=4, chi_square=()),
-    square=lambda layers: _normalised(_debiased_gram_products(layers)),
+    square=lambda layers: _normalised(_debiased_gram_products(layers, in_units=True)),
     gram=Gram(lambda x: _unit_gram(x, debiased=True)),
 )
 def cka_debiased(x: Array, y: Array) -> Array:
@@ -291,44 +291,49 @@ def _from_products(xx, xy, yy):
     return jnp.where(good, (kl / kk) * (kl / ll), jnp.nan)
 
 
-@jax.jit
-def _gram_products(layers):
-    """<K_i, K_j> of the centred linear Gram matrices of all layers."""
-    return _products_of_tiles(layers, hollow=False)[0]
+@partial(jax.jit, static_argnames="in_units")
+def _gram_products(layers, in_units=False):
+    """<K_i, K_j> of the centred linear Gram matrices of all layers, each in a unit of its own if `in_units`."""
+    return _products_of_tiles(layers, hollow=False, in_units=in_units)[0]
 
 
-@jax.jit
-def _debiased_gram_products(layers):
+@partial(jax.jit, static_argnames="in_units")
+def _debiased_gram_products(layers, in_units=False):
     n = len(layers[0])
-    total, norms = _products_of_tiles(layers, hollow=True)  # with the diagonal: a small difference where p >> n
+    # with the diagonal: a small difference where p >> n
+    total, norms = _products_of_tiles(layers, hollow=True, in_units=in_units)
     traces = norms.sum(1)
     return total - 2 / (n - 2) * linalg.matmul(norms, norms.T) + traces[:, None] * traces[None] / ((n - 1) * (n - 2))
 
 
-def _products_of_tiles(layers, hollow):
+def _products_of_tiles(layers, hollow, in_units):
     """<K_i, K_j> of all pairs of l layers (l, l), with zeros on the diagonals of K if `hollow`; those diagonals (l, n).
 
     Only tiles on and above the diagonal are computed. One tile of every layer is in memory at a time; the products
     of all pairs of layers are one matrix product. A row of tiles begins on the diagonal and keeps its centred block.
+    With `in_units` each layer is divided by a power of two near its spread, whose fourth power could overflow.
     """
     n = len(layers[0])
     widest = int((_TILE_BYTES / layers[0].dtype.itemsize / len(layers)) ** 0.5) // 64 * 64
     tiles = -(-n // max(widest, 64))
     size = min(n, -(-n // (16 * tiles)) * 16)  # products of odd sizes cost a tenth more
     twice = tiles * size - n  # the last tile starts early: so many of its rows belong to the one before
-    means = [z[:1] + (z - z[:1]).mean(0, keepdims=True) for z in layers]
+    means = [(z[:1], (z - z[:1]).mean(0, keepdims=True)) for z in layers]  # their sum would round a large offset
+    units = [linalg.scale_of(z - first - rest) if in_units else None
+             for z, (first, rest) in zip(layers, means, strict=True)]  # fmt: skip
     rows, columns = np.triu_indices(tiles)
     weight = jnp.where(rows == columns, 1, 2).astype(layers[0].dtype)
 
-    def block(z, mean, i):
+    def block(z, mean, unit, i):
         start = jnp.minimum(i * size, n - size)
-        rows = lax.dynamic_slice_in_dim(z, start, size) - mean
+        rows = lax.dynamic_slice_in_dim(z, start, size) - mean[0] - mean[1]
+        rows = rows if unit is None else rows / unit
         return jnp.where((start + jnp.arange(size) >= i * size)[:, None], rows, 0) if twice else rows
 
     def step(carry, tile):
         total, kept = carry
         i, j, w = tile
-        blocks = [block(z, mean, j) for z, mean in zip(layers, means, strict=True)]
+        blocks = [block(z, mean, unit, j) for z, mean, unit in zip(layers, means, units, strict=True)]
         kept = lax.cond(i == j, lambda _, new: new, lambda old, _: old, kept, blocks)
         grams = [linalg.matmul(a, b.T) for a, b in zip(kept, blocks, strict=True)]
         flat = jnp.stack([gram.reshape(-1) for gram in grams])

@@ -96,7 +96,9 @@ def cka_minibatch_from(g: MinibatchGrid) -> Array:
     """
     if not isinstance(g, MinibatchGrid):
         raise TypeError(f"g: expected MinibatchGrid, as `minibatch_grid(xs, ys)` returns; got {type(g).__name__}")
-    return _align(g.self_x[:, None], g.cross, g.self_y[None])
+    smallest = jnp.finfo(g.cross.dtype).tiny / jnp.finfo(g.cross.dtype).eps  # sums below have lost terms to underflow
+    self_x, self_y = (jnp.where(a > smallest, a, 0) for a in (g.self_x, g.self_y))
+    return _align(self_x[:, None], g.cross, self_y[None])
 
 
 def cka_minibatch(batches: Iterable[tuple[Array, Array]]) -> Array:

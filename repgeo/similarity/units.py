@@ -209,7 +209,8 @@ def spectral_match_units(x: Array, y: Array, *, c: int, key: Array, starts: int 
     kept = slice(1, 1 + vectors)
     real = s[kept] > s[0] * max(edges.shape) * np.finfo(correlations.dtype).eps  # other vectors are arbitrary
     points = np.concatenate([rows[:, None] * u[:, kept], columns[:, None] * vt[kept].T]) * real
-    points = np.round(points / np.abs(points).max(), 6)  # copies of a unit are one point, not a cloud of rounding
+    points /= max(np.abs(points).max(), np.finfo(float).tiny)
+    points = np.round(points, 6)  # copies of a unit are one point, not a cloud of rounding
     if (distinct := len(np.unique(points, axis=0))) < c:
         raise ValueError(f"c: expected at most the {distinct} units that can be told apart; got {c}")
     draws = np.random.default_rng(np.asarray(jax.random.key_data(key)).ravel())

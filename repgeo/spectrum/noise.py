@@ -42,10 +42,11 @@ def noise_variance(x: Array | Spectrum) -> Array:
     >>> print(f"{noise_variance(x):.1f}")
     9.1
     """
-    value = _noise_variance(centred_spectrum_of(x, "the noise level"))
+    s = centred_spectrum_of(x, "the noise level")
+    value = _noise_variance(s)
     if checks.is_concrete(value) and not value > 0:
         raise ValueError(f"undefined for these inputs: {_TOO_FEW}")
-    return value
+    return checks.defined(value, f"the variance is larger than {s.values.dtype} holds; divide x by a number first")
 
 
 def spikes(x: Array | Spectrum, *, variance: float | None = None, margin: float = 0.0) -> Array:
@@ -63,8 +64,7 @@ def spikes(x: Array | Spectrum, *, variance: float | None = None, margin: float 
     >>> int(spikes(x))
     3
     """
-    s = centred_spectrum_of(x, "the number of spikes")
-    return jnp.sum(s.values**2 > _edge(s, variance, margin))
+    return jnp.sum(_above_edge(centred_spectrum_of(x, "the number of spikes"), variance, margin))
 
 
 def spike_projector(x: Array, *, variance: float | None = None, margin: float = 0.0) -> Array:
@@ -81,21 +81,25 @@ def spike_projector(x: Array, *, variance: float | None = None, margin: float = 
     """
     x = checks.matrix(x, "x", at_least=3)
     values, vectors = _right_vectors(x)
-    s = Spectrum(values, jnp.asarray(len(x), x.dtype), x.shape[1], True)
-    kept = values**2 > _edge(s, variance, margin)
+    kept = _above_edge(Spectrum(values, jnp.asarray(len(x), x.dtype), x.shape[1], True), variance, margin)
     return linalg.matmul((vectors * kept[:, None]).T, vectors)
 
 
-def _edge(s: Spectrum, variance, margin) -> Array:
-    """The edge for the squared singular values, which are n - 1 times the eigenvalues of the covariance."""
+def _above_edge(s: Spectrum, variance, margin) -> Array:
+    """Which squared singular values, n - 1 times the eigenvalues of the covariance, pass the edge of noise.
+
+    In units of the largest, whose square could overflow or underflow.
+    """
+    scale = linalg.scale_of(s.values)
+    s = Spectrum(s.values / scale, s.n, s.p, True)
     if variance is None:
         variance = noise_variance(s)
     else:
-        variance = checks.real(variance, "variance", low=0)
+        variance = (jnp.sqrt(checks.real(variance, "variance", low=0)) / scale) ** 2
     margin = checks.real(margin, "margin", low=-100)
     n, p = jnp.sqrt(s.n - 1), jnp.sqrt(jnp.asarray(s.p, s.values.dtype))
     fluctuation = (n + p) * (1 / n + 1 / p) ** (1 / 3)
-    return variance * ((n + p) ** 2 + margin * fluctuation)
+    return s.values**2 > variance * ((n + p) ** 2 + margin * fluctuation)
 
 
 @jax.jit
