@@ -4,8 +4,6 @@ Batches add up with `+`, so a stream, a set of shards or a map-reduce job carrie
 """
 
 from dataclasses import dataclass
-from functools import reduce
-from operator import add
 
 import jax
 import jax.numpy as jnp
@@ -13,6 +11,8 @@ import numpy as np
 from jax import Array
 
 from repgeo import checks, linalg
+from repgeo.large import summed
+from repgeo.neighbors import nonzero_rows
 
 
 @jax.tree_util.register_dataclass
@@ -85,15 +85,44 @@ def moments_by_blocks(x, y, *, rows: int = 4_000) -> Moments:
     >>> moments_by_blocks(x, x, rows=4).mean_x.tolist()
     [5.0, 6.0]
     """
-    rows = checks.count(rows, "rows", low=1, high=2**31)
     x, y = np.asanyarray(x), np.asanyarray(y)
     if x.ndim != 2 or y.ndim != 2 or len(x) != len(y) or not len(x):
         return moments(x, y)  # raises what is wrong with the shapes
     try:
-        return reduce(add, (moments(x[i : i + rows], y[i : i + rows]) for i in range(0, len(x), rows)))
+        return summed(moments, x, y, rows=rows)
     except (TypeError, ValueError):
         checks.paired(x, y, at_least=1, may_be_constant=True)  # counts rows from the top in its message
         raise
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class UnitSum:
+    """Count () and sum (p,) of rows at unit length, which tell every mean of cosines; batches add up with `+`."""
+
+    n: Array
+    total: Array
+
+    def __add__(self, other: "UnitSum") -> "UnitSum":
+        """The sum over both."""
+        if self.total.shape != other.total.shape:
+            mine, theirs = self.total.shape, other.total.shape
+            raise ValueError(f"unit sum: expected batches of equal widths; got {mine} and {theirs}")
+        return UnitSum(self.n + other.n, self.total + other.total)
+
+
+def unit_sum(x: Array) -> UnitSum:
+    """Count and sum of the rows of one batch x (n, p) at unit length.
+
+    Raises as `checks.matrix`, and ValueError for a row of zeros.
+
+    >>> import jax.numpy as jnp
+    >>> unit_sum(jnp.array([[3.0, 0.0], [0.0, 2.0]])).total.tolist()
+    [1.0, 1.0]
+    """
+    x = checks.matrix(x, "x", at_least=1, may_be_constant=True)
+    nonzero_rows(x, "x")
+    return _unit_sum(x)
 
 
 def spread(m: Moments) -> Moments:
@@ -125,6 +154,12 @@ def _moments(x, y):
     (mean_x, rest_x), (mean_y, rest_y) = (exact_sum(a[0], (a - a[:1]).mean(0)) for a in (x, y))
     n = jnp.asarray(len(x), x.dtype)
     return Moments(n, mean_x, mean_y, rest_x, rest_y, *linalg.scatter(x, y))
+
+
+@jax.jit
+def _unit_sum(x):
+    x = x / linalg.scale_of(x, axis=1)  # squares can then neither over- nor underflow
+    return UnitSum(jnp.asarray(len(x), x.dtype), (x / jnp.linalg.norm(x, axis=1, keepdims=True)).sum(0))
 
 
 def exact_sum(a: Array, b: Array) -> tuple[Array, Array]:

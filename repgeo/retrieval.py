@@ -332,7 +332,7 @@ def _best(x, y, bias, k):
     groups = jnp.pad(y, ((0, padding), (0, 0)), mode="edge").reshape(-1, deep, p)
     of_rows = jnp.zeros(m, y.dtype) if bias is None else bias
     of_rows = jnp.pad(of_rows, (0, padding), constant_values=-jnp.inf).reshape(shape)
-    # Padding repeats the last row, which is in the first padded group itself: only groups of nothing else must stay out.
+    # Padding repeats the last row, in whose own group it changes nothing: only groups of nothing else must stay out.
     added = of_rows.max(3, keepdims=True) if bias is None else of_rows
     chunked = (
         groups.reshape(*shape, p).transpose(0, 3, 2, 1, 4).reshape(chunks, -1, p),

@@ -37,5 +37,7 @@ from repgeo.erasure.rlace import rlace as rlace
 from repgeo.erasure.rlace import rlace_runs as rlace_runs
 from repgeo.erasure.rounds import inlp as inlp
 from repgeo.erasure.words import Association as Association
+from repgeo.erasure.words import attraction as attraction
 from repgeo.erasure.words import similarity_agreement as similarity_agreement
 from repgeo.erasure.words import weat as weat
+from repgeo.erasure.words import weat_from as weat_from

@@ -11,6 +11,7 @@ import numpy as np
 from jax import Array
 
 from repgeo import checks, linalg
+from repgeo.moments import UnitSum
 
 _EXACT = 200_000  # partitions of the words that are gone through one by one
 
@@ -47,8 +48,44 @@ def weat(x: Array, y: Array, a: Array, b: Array, *, key: Array | None = None, dr
             f"x and y: expected as many words, of the attributes' width; got shapes {x.shape}, {y.shape}, {a.shape} "
             f"and {b.shape}"
         )
-    m, words = len(x), jnp.concatenate([x, y])
-    pull = np.asarray(_unit(words, "x and y") @ (_unit(a, "a").mean(0) - _unit(b, "b").mean(0)), np.float64)
+    words = jnp.concatenate([x, y])
+    pull = _unit(words, "x and y") @ (_unit(a, "a").mean(0) - _unit(b, "b").mean(0))
+    return weat_from(pull[: len(x)], pull[len(x) :], key=key, draws=draws)
+
+
+def attraction(words: Array, a: UnitSum, b: UnitSum) -> Array:
+    """Mean cosine of each of the `words` (m, p) with the attributes a, less that with the attributes b; (m,), -2 to 2.
+
+    The attributes are `moments.unit_sum`s, which add up over any number of rows, and words may come in any number of
+    blocks: `weat_from` takes what they give. Raises as `checks.matrix`; ValueError for rows of 0 and other widths.
+
+    >>> import jax.numpy as jnp
+    >>> from repgeo.moments import unit_sum
+    >>> attraction(jnp.array([[2.0, 0.0]]), unit_sum(jnp.eye(2)[:1]), unit_sum(jnp.eye(2)[1:])).tolist()
+    [1.0]
+    """
+    words = checks.matrix(words, "words", at_least=1, may_be_constant=True)
+    for name, s in (("a", a), ("b", b)):
+        if not isinstance(s, UnitSum):
+            raise TypeError(f"{name}: expected a UnitSum, as `unit_sum(x)` returns; got {type(s).__name__}")
+        if s.total.shape != words.shape[1:]:
+            raise ValueError(f"{name}: expected {words.shape[1]} features, as the words have; got {s.total.shape}")
+    return _unit(words, "words") @ (a.total / a.n - b.total / b.n)
+
+
+def weat_from(x: Array, y: Array, *, key: Array | None = None, draws: int = 10_000) -> Association:
+    """`weat` from the `attraction` of the words of two sets, x (m,) and y (m,). Errors as there.
+
+    >>> found = weat_from([1.0, 0.9], [-1.0, -0.9])
+    >>> round(found.d, 2), round(found.p, 3)
+    (2.0, 0.167)
+    """
+    x, y = (np.asarray(v, np.float64) for v in (x, y))
+    if x.ndim != 1 or x.shape != y.shape or not len(x):
+        raise ValueError(f"x and y: expected as many words, shape (m,); got shapes {x.shape} and {y.shape}")
+    if not np.isfinite(pull := np.concatenate([x, y])).all():
+        raise ValueError("x and y: expected finite values; got NaN or inf")
+    m = len(x)
     spread = pull.std()
     if not spread > 1e-6:
         raise ValueError("x and y: expected words that are associated differently; got one association for all")

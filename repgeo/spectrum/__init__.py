@@ -20,12 +20,14 @@ from repgeo.spectrum.decompose import spectrum as spectrum
 from repgeo.spectrum.decompose import spectrum_from as spectrum_from
 from repgeo.spectrum.isotropy import alignment as alignment
 from repgeo.spectrum.isotropy import average_cosine as average_cosine
+from repgeo.spectrum.isotropy import average_cosine_from as average_cosine_from
 from repgeo.spectrum.isotropy import coherence as coherence
 from repgeo.spectrum.isotropy import isoscore as isoscore
 from repgeo.spectrum.isotropy import isoscore_star as isoscore_star
 from repgeo.spectrum.isotropy import partition_score as partition_score
 from repgeo.spectrum.isotropy import self_cluster as self_cluster
 from repgeo.spectrum.isotropy import uniformity as uniformity
+from repgeo.spectrum.isotropy import uniformity_by_blocks as uniformity_by_blocks
 from repgeo.spectrum.noise import marchenko_pastur_edge as marchenko_pastur_edge
 from repgeo.spectrum.noise import noise_variance as noise_variance
 from repgeo.spectrum.noise import spike_projector as spike_projector

@@ -1,11 +1,15 @@
 """How evenly do the points fill the space, and do their rows point everywhere?"""
 
+from collections.abc import Callable
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
 from repgeo import checks, linalg
+from repgeo.moments import UnitSum
 from repgeo.spectrum.decompose import ALL_ZERO, Spectrum, centred_spectrum_of, unit_rows
 from repgeo.spectrum.ranks import participation_ratio
 
@@ -91,6 +95,23 @@ def average_cosine(x: Array) -> Array:
     return _average_cosine(unit_rows(checks.matrix(x, "x", may_be_constant=True), "x"))
 
 
+def average_cosine_from(s: UnitSum) -> Array:
+    """`average_cosine` of rows that were never held at once, from their `moments.unit_sum`; n >= 2 rows altogether.
+
+    Raises TypeError for anything but `UnitSum`; ValueError for fewer than 2 rows.
+
+    >>> import jax.numpy as jnp
+    >>> from repgeo.moments import unit_sum
+    >>> print(f"{average_cosine_from(unit_sum(jnp.eye(2)) + unit_sum(jnp.array([[3.0, 3.0]]))):.4f}")
+    0.4714
+    """
+    if not isinstance(s, UnitSum):
+        raise TypeError(f"s: expected a UnitSum, as `unit_sum(x)` returns; got {type(s).__name__}")
+    if checks.is_concrete(s.n) and not np.all(np.asarray(s.n) >= 2):
+        raise ValueError(f"s: expected at least 2 rows; got {int(s.n)}")
+    return (jnp.sum(s.total**2, -1) - s.n) / (s.n * (s.n - 1))
+
+
 def uniformity(x: Array, *, t: float = 2.0) -> Array:
     """Log of the mean over pairs of exp(-t d^2), d being distances of rows at unit length; in [-4 t, 0], 0 is collapse.
 
@@ -105,6 +126,34 @@ def uniformity(x: Array, *, t: float = 2.0) -> Array:
     """
     t = checks.real(t, "t", low=0, open_low=True)
     return _uniformity(unit_rows(checks.matrix(x, "x", may_be_constant=True), "x"), t)
+
+
+def uniformity_by_blocks(x, *, t: float = 2.0, rows: int = 4_000, progress: Callable | None = None) -> Array:
+    """`uniformity` of an array on the host that need not fit, exact: every pair of blocks of `rows` rows is read.
+
+    x (n, p) is whatever gives rows for a slice, as numpy.memmap, HDF5, Zarr or Dask arrays do; two blocks are in memory
+    at a time. `progress(done, all)` is called with the number of pairs of blocks. O(n^2 p) time. Raises as
+    `uniformity`, the rows of an error counted from the block's first.
+
+    >>> import numpy as np
+    >>> print(f"{uniformity_by_blocks(np.array([[1.0, 0.0], [0.0, 2.0]]), rows=1):.3f}")
+    -4.000
+    """
+    t = checks.real(t, "t", low=0, open_low=True)
+    rows = checks.count(rows, "rows", low=1, high=2**31)
+    if len(getattr(x, "shape", ())) != 2 or x.shape[0] < 2:
+        raise ValueError(f"x: expected at least 2 rows, shape (n, p); got {getattr(x, 'shape', type(x).__name__)}")
+    n, starts = x.shape[0], range(0, x.shape[0], rows)
+    parts, done = [], 0
+    for i in starts:
+        first = _host_block(x, i, rows)
+        for j in starts[: i // rows + 1]:
+            second = first if i == j else _host_block(x, j, rows)
+            parts.append(_log_sum(first, second, t, i == j))
+            done += 1
+            if progress is not None:
+                progress(done, len(starts) * (len(starts) + 1) // 2)
+    return jax.nn.logsumexp(jnp.stack(parts)) - jnp.log(n * (n - 1.0) / 2)
 
 
 def alignment(x: Array, y: Array, *, power: float = 2.0) -> Array:
@@ -195,6 +244,17 @@ def _partition(x):
 def _average_cosine(u):
     n = len(u)
     return (jnp.sum(jnp.sum(u, 0) ** 2) - n) / (n * (n - 1))
+
+
+def _host_block(x, start, rows):
+    return unit_rows(checks.matrix(np.asarray(x[start : start + rows]), "x", at_least=1, may_be_constant=True), "x")
+
+
+@partial(jax.jit, static_argnums=3)
+def _log_sum(u, v, t, same):
+    """Log of the sum of exp(-t d^2) over pairs of rows of two blocks, each pair once if they are the same block."""
+    exponent = -2 * t * (1 - linalg.matmul(u, v.T))
+    return jax.nn.logsumexp(exponent, where=jnp.tri(len(u), k=-1, dtype=bool) if same else None)
 
 
 @jax.jit
