@@ -64,11 +64,11 @@ benchmarks: .venv/.ready
 	@$(VENV) -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[bench]'
 	@$(RUN) tests/benchmarks/run.py $(ARGS)
 
-# The benchmarks' peers alone are pinned: torch's own dependencies differ from system to system.
+# Of the benchmarks' peers torch alone is pinned: its own dependencies differ from system to system.
 constraints:
 	@uv pip compile --quiet --upgrade --universal --python-version 3.11 --no-header --no-emit-index-url --no-annotate \
 	  --extra notebooks --extra test pyproject.toml -o build/constraints.txt
-	@{ cat build/constraints.txt; grep -E '^(faiss-cpu|torch)==' constraints.txt; } > build/constraints.new && mv build/constraints.new constraints.txt
+	@{ cat build/constraints.txt; grep '^torch==' constraints.txt; } > build/constraints.new && mv build/constraints.new constraints.txt
 
 clean:
 	@rm -rf build .venv

@@ -9,7 +9,7 @@ What does a probe read, on rows that it has not seen? `repgeo.probes`.
 Is the number more than luck? `repgeo.chance`.
 What does a stream, or a set of shards, keep? `repgeo.moments`, `repgeo.debiased_moments`.
 How is that summed over files that do not fit, over devices, over processes? `repgeo.large`.
-Which rows lie next to which? `repgeo.neighbors`.
+Which rows lie next to which? `repgeo.neighbors`; in files that do not fit, or by an index, `repgeo.neighbors_large`.
 Where does a row lie, seen from a few anchors? `repgeo.relative`.
 Which map brings one space into another, with pairs or without any? `repgeo.align` (`repgeo.unpaired_align`).
 Which row of another space is meant? `repgeo.retrieval`.
@@ -26,8 +26,8 @@ A room is loaded when it is first asked for.
 from importlib import import_module as _import_module
 
 _ROOMS = (
-    "align chance claims datasets debiased_moments diffusion dimension erasure large merging moments neighbors nets "
-    "papers plots probes relative report retrieval similarity spectrum views worlds"
+    "align chance claims datasets debiased_moments diffusion dimension erasure large merging moments neighbors "
+    "neighbors_large nets papers plots probes relative report retrieval similarity spectrum views worlds"
 ).split()
 _AT_THE_FRONT = {
     "align": "Map unpaired_align",
