@@ -1,6 +1,7 @@
 """`repgeo compare A B`, `repgeo inspect A`: embedding files in, one page that reads offline out."""
 
 import argparse
+import os
 import sys
 
 
@@ -34,6 +35,8 @@ def main(arguments: list[str] | None = None) -> int:
         command.add_argument("--quiet", action="store_true", help="no progress bar")
     chosen = parser.parse_args(arguments)
     try:
+        if "numpy" not in sys.modules:  # XLA already runs in all cores; a second pool of threads fights it
+            os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
         from repgeo import report  # here, so that --help waits for nothing
 
         options = {

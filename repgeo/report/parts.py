@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
+from threading import Event
 
 import jax
 import jax.numpy as jnp
@@ -48,12 +49,16 @@ class Section:
 
 @dataclass(frozen=True)
 class Data:
-    """The matrices by name, one or two of them, paired row by row; labels (n,) or None; a seed."""
+    """The matrices by name, one or two of them, paired row by row; labels (n,) or None; a seed.
+
+    `stop` is set when nobody waits for the sections any more.
+    """
 
     matrices: dict[str, np.ndarray]
     labels: np.ndarray | None
     classes: tuple[str, ...]
     seed: int
+    stop: Event = field(default_factory=Event, compare=False)
 
     @cached_property
     def n(self) -> int:

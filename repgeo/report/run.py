@@ -4,14 +4,16 @@ import json
 import os
 import sys
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from threading import get_ident
 
 import numpy as np
 
 from repgeo.report import labelled, one, page, two
 from repgeo.report.files import gather
-from repgeo.report.parts import Data, Section, Table, said
+from repgeo.report.parts import Data, Part, Section, Table, said
 from repgeo.report.rows import BadFile
 
 OF_ONE = (
@@ -68,20 +70,8 @@ def _report(paths, sections, labels, ids, out, rows, seed, progress) -> dict:
     names = ["A", "B"][: len(paths)]
     matrices = dict(zip(names, (z for z in (read.x, read.y) if z is not None), strict=True))
     data = Data(matrices, read.labels, read.classes, seed)
-    done, numbers = [], {}
-    with _bar(sum(s.weight for s in sections), progress) as bar:
-        for section in sections:
-            bar.set_description(section.title[:34])
-            with warnings.catch_warnings(record=True) as heard:
-                warnings.simplefilter("always")
-                try:
-                    part, why = section.run(data), []
-                except (ValueError, TypeError, ArithmeticError, MemoryError, ImportError) as error:
-                    part, why = None, [f"This section could not run: {str(error) or type(error).__name__}"]
-            why += sorted({str(w.message) for w in heard if issubclass(w.category, UserWarning)})
-            done.append((section, part, why))
-            numbers[section.name] = {**(part.numbers if part else {}), **({"said": why} if why else {})}
-            bar.update(section.weight)
+    done = _done(sections, data, progress)
+    numbers = {s.name: {**(part.numbers if part else {}), **({"said": why} if why else {})} for s, part, why in done}
     made = _version()
     record = {
         "repgeo": made,
@@ -112,6 +102,47 @@ def _report(paths, sections, labels, ids, out, rows, seed, progress) -> dict:
     whole = page.page(" and ".join(shown), heading, files, notes, done, version=made, seed=seed)
     _write(out, {"report.html": whole, "report.json": text})
     return json.loads(text)
+
+
+def _done(sections, data: Data, progress: bool) -> list[tuple[Section, Part | None, list[str]]]:
+    """Every section with what it found, or None, and what is to be said about it.
+
+    Sections on labels run beside the others, in order: they compile much, and a compiler is busy on one core.
+    """
+    heard: dict[int, list[str]] = {}
+
+    def hear(message, category, *where, **more):
+        if issubclass(category, UserWarning):
+            heard.setdefault(get_ident(), []).append(str(message))
+
+    def one(section):
+        heard[get_ident()] = []
+        try:
+            part, why = section.run(data), []
+        except (ValueError, TypeError, ArithmeticError, MemoryError, ImportError) as error:
+            part, why = None, [f"This section could not run: {str(error) or type(error).__name__}"]
+        bar.update(section.weight)
+        return section, part, why + sorted(set(heard[get_ident()]))
+
+    beside = ThreadPoolExecutor(1)
+    with warnings.catch_warnings(), _bar(sum(s.weight for s in sections), progress) as bar:
+        warnings.simplefilter("always")
+        warnings.showwarning = hear
+        try:
+            started = {s.name: beside.submit(one, s) for s in sections if s in (PROBED, STITCHED, ERASED)}
+            found = {}
+            for section in sections:
+                if section.name not in started:
+                    bar.set_description(section.title[:34])
+                    found[section.name] = one(section)
+            for section in sections:
+                if section.name in started:
+                    bar.set_description(section.title[:34])
+                    found[section.name] = started[section.name].result()
+        finally:
+            data.stop.set()
+            beside.shutdown(wait=False, cancel_futures=True)
+    return [found[section.name] for section in sections]
 
 
 def _bar(total, progress):
