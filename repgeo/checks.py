@@ -42,15 +42,18 @@ def matrix(x, name: str = "x", *, at_least: int = 2, may_be_constant: bool = Fal
     return a
 
 
-def paired(x, y, *, at_least: int = 2, may_be_constant: bool = False, values: bool = True) -> tuple[Array, Array]:
+def paired(
+    x, y, *, at_least: int = 2, may_be_constant: bool = False, values: bool = True, names: tuple[str, str] = ("x", "y")
+) -> tuple[Array, Array]:
     """Two matrices whose row i is the same sample, in one common dtype; errors as in `matrix`.
 
     Raises ValueError, naming both shapes, when the numbers of rows differ.
     """
-    x = matrix(x, "x", at_least=at_least, may_be_constant=may_be_constant, values=values)
-    y = matrix(y, "y", at_least=at_least, may_be_constant=may_be_constant, values=values)
+    x = matrix(x, names[0], at_least=at_least, may_be_constant=may_be_constant, values=values)
+    y = matrix(y, names[1], at_least=at_least, may_be_constant=may_be_constant, values=values)
     if len(x) != len(y):
-        raise ValueError(f"x and y: expected one row per sample in both; got shapes {x.shape} and {y.shape}")
+        both = " and ".join(names)
+        raise ValueError(f"{both}: expected one row per sample in both; got shapes {x.shape} and {y.shape}")
     dtype = jnp.promote_types(x.dtype, y.dtype)
     return x.astype(dtype), y.astype(dtype)
 

@@ -3,7 +3,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from repgeo import checks
+from repgeo import checks, linalg
 
 
 def independent(key: Array, n: int, p: int, q: int) -> tuple[Array, Array]:
@@ -226,7 +226,9 @@ def factorised_ratings(x: Array, *, k: int, ridge: float, penalty: str = "produc
         raise ValueError(f"k: expected at most the rank of x, got {k} with singular value {s[k - 1]:.3g}")
     s, v = s[:k], vt[:k].T
     if penalty == "product":
-        half = v * jnp.sqrt(s**2 / (s**2 + ridge))[None]
+        unit = linalg.scale_of(s)  # squares of large ratings would overflow
+        shares = (s / unit) ** 2
+        half = v * jnp.sqrt(shares / (shares + ridge / unit / unit))[None]
         return half, half
     kept = jnp.sqrt(jnp.maximum(s - ridge, 0.0))
     return v * (kept / s)[None], v * kept[None]

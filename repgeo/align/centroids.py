@@ -9,6 +9,7 @@ from functools import partial
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array, lax
 
 from repgeo import checks, linalg
@@ -77,12 +78,14 @@ def match_grams(a: Array, b: Array, *, key: Array, restarts: int = 30) -> tuple[
     >>> order.tolist(), f"{value:.3f}"
     ([5, 4, 3, 2, 1, 0], '1.000')
     """
-    a, b = checks.paired(a, b, may_be_constant=True)
+    a, b = checks.paired(a, b, may_be_constant=True, names=("a", "b"))
     for name, gram in (("a", a), ("b", b)):
         if gram.shape[0] != gram.shape[1]:
             raise ValueError(f"{name}: expected a square matrix (c, c); got shape {gram.shape}")
         if checks.is_concrete(gram) and not bool(jnp.allclose(gram, gram.T, atol=1e-5 * float(jnp.abs(gram).max()))):
             raise ValueError(f"{name}: expected a symmetric matrix; got one that is not")
+        if checks.is_concrete(gram) and not np.any(np.asarray(gram)):
+            raise ValueError(f"{name}: expected numbers that are not all 0; got a matrix of zeros")
     restarts = checks.count(restarts, "restarts", low=1, high=2**20)
     return climbed(key, a, b, restarts)
 

@@ -100,7 +100,7 @@ def wrong_model(m: Map, other: Array, y: Array, *, key: Array, most: float = 0.0
     >>> bool(wrong_model(procrustes(x, y), other, y, key=jax.random.key(2)) < 0.05)
     True
     """
-    other, y = checks.paired(other, y)
+    other, y = checks.paired(other, y, names=("other", "y"))
     turned, _ = rotate(other - other.mean(0)[None], key=key)
     p = len(m.mean_x)
     turned = turned[:, :p]

@@ -236,7 +236,9 @@ def permutation_map(x: Array, y: Array) -> Map:
     """
     from scipy.optimize import linear_sum_assignment  # slow to import, and needed here alone
 
-    m = _paired(x, y)
+    x, y = checks.paired(x, y)
+    units = [linalg.scale_of(linalg.center(a)) for a in (x, y)]  # squares of what is large or small would not be there
+    m = moments(x / units[0], y / units[1])
     if m.xy.shape[0] != m.xy.shape[1]:
         raise ValueError(f"x and y: expected one width, to match features one to one; got {m.xy.shape}")
     if not checks.is_concrete(m.xy):
@@ -246,7 +248,7 @@ def permutation_map(x: Array, y: Array) -> Map:
     rows, columns = linear_sum_assignment(r, maximize=True)
     weights = jnp.zeros_like(m.xy).at[rows, columns].set(1)
     one = jnp.ones((), m.xy.dtype)
-    return Map(weights, m.mean_x, m.mean_y, one, jnp.asarray(r[rows, columns].mean(), m.xy.dtype))
+    return Map(weights, m.mean_x * units[0], m.mean_y * units[1], one, jnp.asarray(r[rows, columns].mean(), m.xy.dtype))
 
 
 def polar(a: Array) -> Array:

@@ -42,6 +42,7 @@ def gromov_wasserstein_match(x: Array, y: Array, *, epsilon: float = 5e-3, most:
 
 @jax.jit
 def _cosine_distances(a):
+    a = a / linalg.scale_of(a, axis=1)  # squares could overflow or underflow
     a = a / jnp.linalg.norm(a, axis=1, keepdims=True)
     distances = 1 - linalg.matmul(a, a.T)
     return distances / distances.mean()
@@ -65,6 +66,7 @@ def local_cka(x: Array, y: Array, base_x: Array, base_y: Array) -> Array:
     for name, a, base in (("x", x, base_x), ("y", y, base_y)):
         if a.shape[1] != base.shape[1]:
             raise ValueError(f"{name} and base_{name}: expected one width; got {a.shape[1]} and {base.shape[1]}")
+    (x, base_x), (y, base_y) = _in_units(x, base_x), _in_units(y, base_y)
     return _local_cka(x, y, base_x, base_y)
 
 
@@ -99,6 +101,12 @@ def _local_cka(x, y, base_x, base_y):
     borders = 2 * kept * linalg.matmul(border_x, border_y.T)
     joint = jnp.sum(linalg.matmul(a.T, b) ** 2) + borders + kept**2 * jnp.outer(corner_x, corner_y)
     return joint / jnp.sqrt(jnp.outer(own(border_x, corner_x, a), own(border_y, corner_y, b)))
+
+
+def _in_units(x, base):
+    """Both over a power of two near the spread of the base, whose fourth powers could overflow or be lost."""
+    unit = linalg.scale_of(linalg.center(base))
+    return x / unit, base / unit
 
 
 def _bordered(x, base):

@@ -203,7 +203,7 @@ def csls_score(m: Map, x: Array, y: Array) -> Array:
     >>> csls_score(procrustes(x, 2 * x), x, 2 * x).round(3).item()
     1.0
     """
-    a, b = m.centered(x, y)
+    a, b = (a / linalg.scale_of(a) for a in m.centered(x, y))
     return _score(jnp.eye(b.shape[1], dtype=a.dtype), a, _unit(b))
 
 
@@ -252,7 +252,8 @@ def _unit(a):
 @jax.jit
 def _sphere(a):
     mean = a[0] + (a - a[:1]).mean(0)
-    return mean, _unit(a - mean[None])
+    a = a - mean[None]
+    return mean, _unit(a / linalg.scale_of(a))
 
 
 @jax.jit

@@ -145,7 +145,13 @@ def mean_interval(values, *, level: float = 0.95) -> tuple[Any, Any]:
     """
     from scipy.stats import t
 
-    runs = np.asarray(values, float)
+    try:
+        runs = np.asarray(values)
+    except ValueError as ragged:
+        raise ValueError(f"values: expected runs of one shape; got {ragged}") from None
+    if not (runs.dtype.kind in "fiub" or jnp.issubdtype(runs.dtype, jnp.floating)):
+        raise TypeError(f"values: expected real numbers; got dtype {runs.dtype}")
+    runs = runs.astype(float)
     if runs.ndim < 1 or len(runs) < 2:
         raise ValueError(f"values: expected at least 2 runs along the first axis, got shape {runs.shape}")
     if not np.isfinite(runs).all():

@@ -89,9 +89,9 @@ def kde_entropy(x: Array, *, sigma: float) -> Array:
     """Differential entropy in bits: minus the mean log2 density at each row, by Gaussians of width sigma on the others.
 
     x (n, p), n >= 2. An upper bound on average, as the density that others give is not the right one; it is far too
-    large where sigma is wide beside the data, or rows are isolated in many features. O(n^2 p). ValueError for
-    sigma <= 0 and as `checks.matrix`. Source: the leave-one-out form of the resubstitution estimate in Beirlant et
-    al. 1997.
+    large where sigma is wide beside the data, or rows are isolated in many features; infinite where a row is so many
+    sigma from all others that no number of this dtype says how far. O(n^2 p). ValueError for sigma <= 0 and as
+    `checks.matrix`. Source: the leave-one-out form of the resubstitution estimate in Beirlant et al. 1997.
 
     >>> import jax
     >>> x = jax.random.normal(jax.random.key(0), (2000, 1))  # 2.05 bits
@@ -159,7 +159,9 @@ def _knn_entropy(far, first, k, p):
 def _kde_entropy(x, sigma):
     n, p = x.shape
     scale = linalg.scale_of(linalg.center(x))
-    apart = -squares(x / scale, sigma / scale) / jnp.maximum(2 * (sigma / scale) ** 2, jnp.finfo(x.dtype).tiny)
+    twice, apart = 2 * (sigma / scale) ** 2, squares(x / scale, sigma / scale)
+    lost = twice < jnp.finfo(x.dtype).tiny  # then rows that differ are too far apart for any number of this dtype
+    apart = -jnp.where(lost, jnp.where(apart > 0, jnp.inf, 0), apart / jnp.where(lost, 1, twice))
     logs = jax.nn.logsumexp(jnp.where(jnp.eye(n, dtype=bool), -jnp.inf, apart), axis=1)
     return (math.log(n - 1) + p * (jnp.log(sigma) + math.log(2 * math.pi) / 2) - jnp.mean(logs)) / math.log(2)
 

@@ -24,7 +24,11 @@ def as_concept(y: Array, *, labels: str, classes: int | None = None) -> Array:
     [[1.0, 0.0, 0.0], [0.0, 0.0, 1.0], [0.0, 1.0, 0.0]]
     """
     checks.choice(labels, "labels", KINDS)
-    y = y if isinstance(y, jax.Array) else np.asarray(y)
+    if not isinstance(y, jax.Array):
+        try:
+            y = np.asarray(y)
+        except ValueError as ragged:
+            raise ValueError(f"y: expected rows of equal length; got {ragged}") from None
     whole = y.dtype == bool or jnp.issubdtype(y.dtype, jnp.integer)
     if labels == "continuous":
         if classes is not None:

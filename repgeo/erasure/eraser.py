@@ -134,7 +134,7 @@ def hard_debias(a: Array, b: Array, *, rank: int = 1) -> Eraser:
     >>> hard_debias(a, b).transform(jnp.array([[3.0, 4.0]])).tolist()
     [[0.0, 4.0]]
     """
-    a, b = checks.paired(a, b, at_least=1, may_be_constant=True)
+    a, b = checks.paired(a, b, at_least=1, may_be_constant=True, names=("a", "b"))
     if a.shape != b.shape:
         raise ValueError(f"a and b: expected one width; got shapes {a.shape} and {b.shape}")
     rank = checks.count(rank, "rank", low=1, high=min(a.shape), why="pairs and features")
@@ -155,7 +155,7 @@ def equalize(a: Array, b: Array, eraser: Eraser) -> tuple[Array, Array]:
     >>> [f"{value:.3f}" for value in (*a[0], *b[0])]
     ['0.917', '0.400', '-0.917', '0.400']
     """
-    a, b = checks.paired(a, b, at_least=1, may_be_constant=True)
+    a, b = checks.paired(a, b, at_least=1, may_be_constant=True, names=("a", "b"))
     if eraser.left.shape[1] != 1:
         raise ValueError(f"eraser: expected one that removes 1 direction; got {eraser.left.shape[1]} columns")
     middle = eraser.transform((a + b) / 2)
@@ -180,7 +180,9 @@ def difference_subspace(preferred: Array, other: Array, *, rank: int) -> Array:
     >>> abs(difference_subspace(preferred, other, rank=1)).round(3).tolist()
     [[0.0, 1.0, 0.0]]
     """
-    preferred, other = checks.paired(preferred, other, at_least=1, may_be_constant=True)
+    preferred, other = checks.paired(
+        preferred, other, at_least=1, may_be_constant=True, names=("preferred", "other")
+    )
     if preferred.shape != other.shape:
         raise ValueError(f"preferred and other: expected one width; got shapes {preferred.shape} and {other.shape}")
     most = min(len(other), other.shape[1] - 1)

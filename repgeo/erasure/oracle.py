@@ -21,7 +21,7 @@ class OracleEraser:
 
     def transform(self, x: Array, z: Array) -> Array:
         """The rows of x (n, p) without what z (n, q), the concept as `as_concept` gives it, predicts linearly."""
-        x, z = checks.paired(x, z, at_least=1, may_be_constant=True)
+        x, z = checks.paired(x, z, at_least=1, may_be_constant=True, names=("x", "z"))
         if (x.shape[1], z.shape[1]) != self.coefficients.shape:
             raise ValueError(f"x and z: expected widths {self.coefficients.shape}; got {x.shape[1]} and {z.shape[1]}")
         return x - linalg.matmul(z - self.mean[None], self.coefficients.T)

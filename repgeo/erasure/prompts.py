@@ -62,7 +62,8 @@ def _filtered(tokens, concept, alpha):
     def outside(rows):
         return rows - linalg.matmul(linalg.matmul(rows, inside), inside.T)
 
-    without = (tokens.sum(0, keepdims=True) - tokens) / (n - 1)
+    unit = tokens / linalg.scale_of(tokens)  # squares could overflow or underflow
+    without = (unit.sum(0, keepdims=True) - unit) / (n - 1)
     lengths = jnp.linalg.norm(outside(without), axis=1)
     others = (lengths.sum() - lengths) / (n - 1)
     distances = lengths / jnp.where(others > 0, others, jnp.nan)

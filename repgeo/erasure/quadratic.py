@@ -27,7 +27,9 @@ class QuadraticEraser:
         c, p = self.means.shape
         if x.shape[1] != p or y.shape != x.shape[:1]:
             raise ValueError(f"x and y: expected rows of {p} features and a class each; got {x.shape} and {y.shape}")
-        if checks.is_concrete(y) and (y.dtype.kind not in "biu" or y.min() < 0 or y.max() >= c):
+        if y.dtype.kind not in "biu":
+            raise TypeError(f"y: expected integer classes 0 ... {c - 1}; got dtype {y.dtype}")
+        if checks.is_concrete(y) and (y.min() < 0 or y.max() >= c):
             raise ValueError(f"y: expected integer classes 0 ... {c - 1}; got {y.dtype} from {y.min()} to {y.max()}")
         return _moved(self, x, jnp.asarray(y, int))
 

@@ -169,6 +169,7 @@ def edit_rank(before: Array, after: Array) -> int:
 def _reading(before, version, y, lists, key, c, task, probes, splits, k):
     """All readings share their key, so that every version is split alike."""
     spread = linalg.center(before)
+    unit = linalg.scale_of(spread)  # squares could overflow or underflow
     fitted = logistic(version, y, classes=c)
     near = nearest(version, k=k, metric="euclidean")
     return Reading(
@@ -176,7 +177,7 @@ def _reading(before, version, y, lists, key, c, task, probes, splits, k):
         entropy(y) - float(cross_entropy(fitted, version, y)),
         {name: over_splits(probe, version, y, key=key, classes=c, splits=splits) for name, probe in probes.items()},
         code_length(logistic, version, y, key=key, classes=c),
-        float(jnp.sum((version - before) ** 2) / jnp.sum(spread**2)),
+        float(jnp.sum(((version - before) / unit) ** 2) / jnp.sum((spread / unit) ** 2)),
         float(_cka(before, version)),
         float(shared(lists, near).mean() / k),
         None if task is None else over_splits(logistic, version, task, key=key, splits=splits),

@@ -48,12 +48,18 @@ def linear_scores(probe: Linear, x: Array) -> Array:
     return linalg.matmul(x - probe.center[None], probe.weights) + probe.bias[None]
 
 
-def labelled(x: Array, y: Array, classes: int | None) -> tuple[Array, Array, int]:
-    """`x` (n, p) and y (n,) checked, and the number of classes: labels are integers 0 ... c - 1, or booleans."""
-    x = checks.matrix(x, "x")
+def integers(y: Array) -> Array:
+    """`y` as an array, or a TypeError when it holds anything but integers or booleans."""
     y = y if isinstance(y, jax.Array) else np.asarray(y)
     if not (y.dtype == bool or jnp.issubdtype(y.dtype, jnp.integer)):
         raise TypeError(f"y: expected classes as integers or booleans; got dtype {y.dtype}")
+    return y
+
+
+def labelled(x: Array, y: Array, classes: int | None) -> tuple[Array, Array, int]:
+    """`x` (n, p) and y (n,) checked, and the number of classes: labels are integers 0 ... c - 1, or booleans."""
+    x = checks.matrix(x, "x")
+    y = integers(y)
     if y.shape != x.shape[:1]:
         raise ValueError(f"x and y: expected one class a row; got shapes {x.shape} and {y.shape}")
     if checks.is_concrete(y):
@@ -121,10 +127,12 @@ def _standard(x):
     """`x` centred and divided by the root of its mean variance; the mean, that root, and the covariance."""
     mean = x.mean(0)
     x = linalg.center(x)
+    unit = linalg.scale_of(x)  # squares of very large or small features would not be there to add up
+    x = x / unit
     covariance = linalg.matmul(x.T, x) / len(x)
     scale = linalg.safe_sqrt(jnp.diagonal(covariance).mean())
     scale = jnp.where(scale > 0, scale, 1)
-    return x / scale, mean, scale, covariance / scale**2
+    return x / scale, mean, scale * unit, covariance / scale**2
 
 
 @jax.jit

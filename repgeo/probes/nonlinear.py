@@ -120,7 +120,8 @@ def mlp(
 def _trained(key, x, y, *, c, hidden, epochs, batch, rate, decay):
     import optax
 
-    center, spread = x.mean(0), linalg.center(x).std(0)
+    unit = linalg.scale_of(linalg.center(x))  # the squares of very large features would overflow
+    center, spread = x.mean(0), (linalg.center(x) / unit).std(0) * unit
     scale = jnp.where(spread > 0, spread, 1)
     x = (x - center[None]) / scale[None]
     n, p = x.shape

@@ -9,7 +9,7 @@ import numpy as np
 from jax import Array
 
 from repgeo import checks
-from repgeo.probes.linear import labelled
+from repgeo.probes.linear import integers, labelled
 
 Probe = Callable[..., object]
 
@@ -83,7 +83,8 @@ def accuracy(fitted, x: Array, y: Array) -> Array:
     >>> float(accuracy(ridge(x, [0, 0, 1, 1]), x, jnp.array([0, 1, 1, 1])))
     0.75
     """
-    return jnp.mean(fitted.scores(x).argmax(1) == jnp.asarray(y, int))
+    scores = fitted.scores(x)
+    return jnp.mean(scores.argmax(1) == _classes(y, scores))
 
 
 def cross_entropy(fitted, x: Array, y: Array) -> Array:
@@ -98,7 +99,17 @@ def cross_entropy(fitted, x: Array, y: Array) -> Array:
     0.6931
     """
     log_p = jax.nn.log_softmax(fitted.scores(x), 1)
-    return -jnp.mean(jnp.take_along_axis(log_p, jnp.asarray(y, int)[:, None], 1))
+    return -jnp.mean(jnp.take_along_axis(log_p, _classes(y, log_p)[:, None], 1))
+
+
+def _classes(y, scores):
+    """Classes y (n,) beside scores (n, c) of as many rows."""
+    y = integers(y)
+    if y.shape != scores.shape[:1]:
+        raise ValueError(f"y: expected one class for each of {len(scores)} rows; got shape {y.shape}")
+    if checks.is_concrete(y) and (low := int(np.asarray(y).min())) < 0:
+        raise ValueError(f"y: expected classes from 0 on; got {low}")
+    return jnp.asarray(y, int)
 
 
 def entropy(y: Array, *, classes: int | None = None) -> float:
@@ -107,7 +118,10 @@ def entropy(y: Array, *, classes: int | None = None) -> float:
     >>> print(f"{entropy([0, 0, 1, 1]):.4f}")
     0.6931
     """
-    shares = np.bincount(np.asarray(y, int), minlength=classes or 0) / len(y)
+    y = np.asarray(integers(y), int)
+    if y.ndim != 1 or not len(y) or y.min() < 0:
+        raise ValueError(f"y: expected classes from 0 on, (n,); got shape {y.shape}, from {y.min(initial=0)}")
+    shares = np.bincount(y, minlength=classes or 0) / len(y)
     shares = shares[shares > 0]
     return float(-np.sum(shares * np.log(shares)))
 
