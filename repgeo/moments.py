@@ -85,7 +85,10 @@ def moments_by_blocks(x, y, *, rows: int = 4_000) -> Moments:
     >>> moments_by_blocks(x, x, rows=4).mean_x.tolist()
     [5.0, 6.0]
     """
-    x, y = np.asanyarray(x), np.asanyarray(y)
+    try:
+        x, y = np.asanyarray(x), np.asanyarray(y)
+    except ValueError:  # rows of unequal length
+        return moments(x, y)  # raises which
     if x.ndim != 2 or y.ndim != 2 or len(x) != len(y) or not len(x):
         return moments(x, y)  # raises what is wrong with the shapes
     try:

@@ -141,7 +141,8 @@ def _ranks(values):
 
 
 def _unit(rows, name):
+    rows = rows / linalg.scale_of(rows, axis=1)  # squares can then neither over- nor underflow
     lengths = linalg.safe_sqrt(jnp.sum(rows**2, 1, keepdims=True))
-    if not bool((lengths > 0).all()):
+    if checks.is_concrete(lengths) and not bool((lengths > 0).all()):
         raise ValueError(f"{name}: expected rows that are not 0, for their cosine; got a row of zeros")
     return rows / lengths

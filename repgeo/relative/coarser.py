@@ -71,7 +71,7 @@ def balanced_assignment(
             f"epsilon: {steps} iterations left the marginals further than {tolerance} from even; a larger epsilon than "
             f"{epsilon}, or more steps, are needed"
         )
-    return plan * (n * per_row)
+    return checks.defined(plan * (n * per_row), "similarities over epsilon are too large for this dtype")
 
 
 @partial(jax.jit, static_argnums=1)
