@@ -1,6 +1,7 @@
 """Does the frame hold: one list of dependencies, two commands, a light import, a README that is true?"""
 
 import contextlib
+import importlib.metadata
 import io
 import os
 import re
@@ -69,6 +70,29 @@ def test_each_dependency_says_what_it_is_for():
     text = (ROOT / "pyproject.toml").read_text()
     for line in re.findall(r'^ {4}"\w[\w-]*[<>=].*$', text, flags=re.MULTILINE):
         assert re.search(r'",\s+# \w', line), line
+
+
+_FAMILIES = r"BSD|MIT|Apache|ISC|PSF|Python Software Foundation|MPL|Mozilla|Zlib|CC0|BSL|HPND"
+
+
+def licence(name):
+    """What a package says its licence is, in its expression, its classifiers or its text."""
+    about = importlib.metadata.metadata(name)
+    classified = [c.split(" :: ")[-1] for c in about.get_all("Classifier", []) if c.startswith("License ::")]
+    return about.get("License-Expression") or ", ".join(classified) or (about.get("License") or "").split("\n")[0]
+
+
+def test_every_package_that_is_installed_allows_what_we_do_with_it():
+    found = {}
+    for pin in pins():
+        try:
+            found[pin.name] = licence(pin.name)
+        except importlib.metadata.PackageNotFoundError:
+            continue  # pinned for another system or Python
+    assert len(found) > 100
+    unusual = {name: said for name, said in found.items() if not re.search(_FAMILIES, said)}
+    assert set(unusual) <= {"gensim"}, f"licences to look at, and to name in the README: {unusual}"
+    assert "gensim" in README and "LGPL" in README
 
 
 def test_the_citation_names_this_version():

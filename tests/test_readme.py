@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 import jax
+import numpy as np
 import pytest
 
 import repgeo
@@ -45,6 +46,16 @@ def test_a_measure_added_as_told_keeps_its_promises_and_works_in_grids_and_with_
 
 def test_a_claim_added_as_told_gets_its_verdict_from_its_numbers():
     assert run("Add a claim")["claim"].verdict == "reproduced"
+
+
+def test_files_that_do_not_fit_are_read_as_told(tmp_path, monkeypatch, capsys):
+    x, y = worlds.shared_latents(jax.random.key(0), 60, 5, 6, shared=3, noise=0.1)
+    monkeypatch.chdir(tmp_path)
+    for name, a in (("x.npy", x), ("y.npy", y)):
+        np.save(name, a)
+    names = run("Data that do not fit")
+    assert float(names["cka_from"](names["m"])) == pytest.approx(float(repgeo.cka(x, y)), abs=1e-6)
+    assert "60 of 60 rows" in capsys.readouterr().out
 
 
 def test_every_name_in_the_table_of_questions_is_in_one_of_its_rooms():

@@ -15,7 +15,7 @@ from importlib import import_module
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-ROOMS = ("similarity", "dimension", "spectrum", "erasure", "alignment", "diffusion")
+ROOMS = ("similarity", "dimension", "spectrum", "erasure", "alignment", "diffusion", "large")
 
 
 def child(mode: str, rooms: list[str]) -> list[dict]:
