@@ -5,8 +5,9 @@ import textwrap
 from repgeo.book.headers import Header
 from repgeo.book.words import text
 
-WIDE, HIGH, GAP, ROW, EDGE = 166, 84, 14, 132, 4  # of a box, between boxes, from row to row, round the map
+WIDE, HIGH, GAP, ROW, EDGE = 190, 92, 14, 138, 4  # of a box, between boxes, from row to row, round the map
 LETTERS = 22  # that fit on a line of a box
+MOST = 5  # boxes side by side: more would be drawn too small to read
 
 
 def before(heads: list[Header]) -> dict[str, tuple[str, ...]]:
@@ -46,12 +47,13 @@ def drawn(heads: list[Header], linked: set[str]) -> str:
     if not heads:
         return ""
     needs = before(heads)
-    rows, places = _rows(needs), {}
+    rows, places = [part for row in _rows(needs) for part in _parts(row)], {}
     wide = max(map(len, rows)) * (WIDE + GAP) - GAP
     for y, row in enumerate(rows):
         start = (wide - len(row) * (WIDE + GAP) + GAP) / 2
         places |= {stem: (round(start + x * (WIDE + GAP)), y * ROW) for x, stem in enumerate(row)}
-    lines = "".join(_line(places[n], places[stem]) for stem, own in needs.items() for n in own)
+    gaps = [[places[stem][0] + side for stem in row for side in (-GAP / 2, WIDE + GAP / 2)] for row in rows]
+    lines = "".join(_line(places[n], places[stem], gaps) for stem, own in needs.items() for n in own)
     boxes = "".join(_box(head, places[head.stem], head.stem in linked) for head in heads)
     size = (wide + 2 * EDGE, (len(rows) - 1) * ROW + HIGH + 2 * EDGE)
     return (
@@ -89,21 +91,35 @@ def _rows(needs: dict[str, tuple[str, ...]]) -> list[list[str]]:
     return rows
 
 
-def _line(start: tuple[int, int], end: tuple[int, int]) -> str:
-    (x, y), (u, v) = (start[0] + WIDE // 2, start[1] + HIGH), (end[0] + WIDE // 2, end[1])
-    bend = min((v - y) // 2, 40)
-    return f"<path class='way' d='M{x} {y}C{x} {y + bend} {u} {v - bend} {u} {v}'/>"
+def _parts(row: list[str]) -> list[list[str]]:
+    """A row of the map, in as many rows of about the same length as it takes."""
+    number = -(-len(row) // MOST)
+    return [row[place::number] for place in range(number)]
+
+
+def _line(start: tuple[int, int], end: tuple[int, int], gaps: list[list[float]]) -> str:
+    """A line from box to box; rows between them are passed through that of their `gaps` which is nearest to its end."""
+    (x, y), u = (start[0] + WIDE // 2, start[1] + HIGH), end[0] + WIDE // 2
+    drawn = f"M{x} {y}"
+    for row in range(start[1] // ROW + 1, end[1] // ROW + 1):
+        top, first = row * ROW, x
+        last = row == end[1] // ROW
+        x = u if last else min(gaps[row], key=lambda gap: (abs(gap - u), abs(gap - first)))
+        bend = min((top - y) // 2, 40)
+        drawn += f"C{first} {y + bend} {x} {top - bend} {x} {top}" + ("" if last else f"V{top + HIGH}")
+        y = top + HIGH
+    return f"<path class='way' d='{drawn}'/>"
 
 
 def _box(head: Header, place: tuple[int, int], linked: bool) -> str:
     x, y = place
     lines = textwrap.wrap(head.title, LETTERS)
     lines = lines if len(lines) <= 3 else [*lines[:2], f"{lines[2]} …"]
-    title = "".join(f"<text x='{x + 10}' y='{y + 38 + 15 * i}'>{text(line)}</text>" for i, line in enumerate(lines))
+    title = "".join(f"<text x='{x + 10}' y='{y + 41 + 17 * i}'>{text(line)}</text>" for i, line in enumerate(lines))
     number = text(head.number)
-    minutes = f"<text class='small' x='{x + WIDE - 10}' y='{y + 19}' text-anchor='end'>{head.minutes} min</text>"
+    minutes = f"<text class='small' x='{x + WIDE - 10}' y='{y + 20}' text-anchor='end'>{head.minutes} min</text>"
     body = (
         f"<rect x='{x}' y='{y}' width='{WIDE}' height='{HIGH}' rx='6'/>"
-        f"<text class='small' x='{x + 10}' y='{y + 19}'>{number}</text>{minutes if head.minutes else ''}{title}"
+        f"<text class='small' x='{x + 10}' y='{y + 20}'>{number}</text>{minutes if head.minutes else ''}{title}"
     )
     return f"<a href='{head.stem}.html'>{body}</a>" if linked else f"<g class='away'>{body}</g>"
