@@ -156,6 +156,8 @@ def equalize(a: Array, b: Array, eraser: Eraser) -> tuple[Array, Array]:
     ['0.917', '0.400', '-0.917', '0.400']
     """
     a, b = checks.paired(a, b, at_least=1, may_be_constant=True, names=("a", "b"))
+    if not isinstance(eraser, Eraser):
+        raise TypeError(f"eraser: expected an Eraser; got {type(eraser).__name__}")
     if eraser.left.shape[1] != 1:
         raise ValueError(f"eraser: expected one that removes 1 direction; got {eraser.left.shape[1]} columns")
     middle = eraser.transform((a + b) / 2)

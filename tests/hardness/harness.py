@@ -249,6 +249,18 @@ def quick_compilation():
     jax.config.update("jax_disable_most_optimizations", False)
 
 
+def spoiled_option(value) -> dict[str, Any]:
+    """What no option accepts in place of a number, of a choice by name or of a key of random numbers."""
+    if isinstance(value, bool):
+        return {}
+    if isinstance(value, int | float):
+        wrong_numbers = {"NaN": float("nan"), "infinity": float("inf"), "negative": -(10**9)}
+        return wrong_numbers | {"text": "text", "complex": 1j, "nothing": None, "a list": [value, value]}
+    if isinstance(value, str):
+        return {"another": "another", "a number": 3}
+    return {"a number": 3} if isinstance(value, jax.Array) else {}
+
+
 def tortured(entry: Entry, folder: Path) -> list[str]:
     """What goes wrong, a line each, over every case."""
     said: list[str] = []
@@ -281,6 +293,13 @@ def tortured(entry: Entry, folder: Path) -> list[str]:
         if entry.paired and len(good) > 1:
             found = outcome(entry, good | {name: good[name][:-1]})
             judge("refused", f"{name}: one row fewer", found, isinstance(found, list) and "let through" or "")
+    for name, value in entry.options.items():
+        for case, bad in spoiled_option(value).items():
+            found = outcome(dataclasses.replace(entry, options={**entry.options, name: bad}), good)
+            CASES["option"] += 1
+            refused = isinstance(found, ValueError | TypeError) and ("key" if name == "key" else name) in str(found)
+            if not refused and f"{name}: {case}" not in entry.may:
+                said.append(f"option: {name}: {case}: {found!s:.160}")
     if entry.dear:
         return said
     for rows in (1, 2, 3):

@@ -72,7 +72,16 @@ TABLE = {
     "erasure.splince_from": on(erasure.splince_from, given=streamed, names="m task", concept=1, may=TINY),
     "erasure.quadratic_leace": with_concept(erasure.quadratic_leace, steps=20, may=DOUBLE),
     "erasure.inlp": with_concept(erasure.inlp, dear=True, rounds=1),
-    "erasure.rlace": with_concept(erasure.rlace, dear=True, rank=1, key=KEY, steps=20, every=10, batch=8),
+    "erasure.rlace": with_concept(
+        erasure.rlace,
+        dear=True,
+        may={"key: a number": "TypeError in Python's own words"},
+        rank=1,
+        key=KEY,
+        steps=20,
+        every=10,
+        batch=8,
+    ),
     "erasure.rlace_runs": with_concept(
         erasure.rlace_runs, dear=True, ranks=(1,), seeds=1, key=KEY, steps=20, every=10, batch=8
     ),

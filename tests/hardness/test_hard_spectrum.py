@@ -37,7 +37,7 @@ TABLE = {f"spectrum.{name}": on(getattr(spectrum, name), "x") for name in ONE.sp
     "spectrum.uniformity_by_blocks": on(spectrum.uniformity_by_blocks, "x", traced=False, rows=5),
     "spectrum.alpha_req": on(spectrum.alpha_req, "x", between=(1, 4)),
     "spectrum.dims_for_variance": on(spectrum.dims_for_variance, "x", share=0.9),
-    "spectrum.renyi_rank": on(spectrum.renyi_rank, "x", order=2.0),
+    "spectrum.renyi_rank": on(spectrum.renyi_rank, "x", order=2.0, may={"order: infinity": "the least rank"}),
     "spectrum.isoscore_star": on(spectrum.isoscore_star, "x", zeta=0.3),
     "spectrum.lidar": Entry(spectrum.lidar, REPEATED),
     "spectrum.alignment": Entry(spectrum.alignment, {"x": X, "y": X[::-1].copy()}),
