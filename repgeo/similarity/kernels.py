@@ -319,15 +319,15 @@ def _products_of_tiles(layers, hollow, in_units):
     size = min(n, -(-n // (16 * tiles)) * 16)  # products of odd sizes cost a tenth more
     twice = tiles * size - n  # the last tile starts early: so many of its rows belong to the one before
     means = [(z[:1], (z - z[:1]).mean(0, keepdims=True)) for z in layers]  # their sum would round a large offset
-    units = [linalg.scale_of(z - first - rest) if in_units else None
-             for z, (first, rest) in zip(layers, means, strict=True)]  # fmt: skip
+    spreads = [jnp.maximum(z.max(0) - z[0], z[0] - z.min(0)) for z in layers]
+    units = [1 / linalg.scale_of(spread) if in_units else None for spread in spreads]
     rows, columns = np.triu_indices(tiles)
     weight = jnp.where(rows == columns, 1, 2).astype(layers[0].dtype)
 
     def block(z, mean, unit, i):
         start = jnp.minimum(i * size, n - size)
         rows = lax.dynamic_slice_in_dim(z, start, size) - mean[0] - mean[1]
-        rows = rows if unit is None else rows / unit
+        rows = rows if unit is None else rows * unit
         return jnp.where((start + jnp.arange(size) >= i * size)[:, None], rows, 0) if twice else rows
 
     def step(carry, tile):
