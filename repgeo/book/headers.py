@@ -67,9 +67,10 @@ def table(notebooks: Path) -> str:
         head = header(path)
         ledger = notebooks / "claims" / f"{head.number}.json"
         counts = totals([read(ledger)]) if ledger.exists() else {}
+        papers = head.papers if len(head.papers) <= 3 else (*head.papers[:2], f"{len(head.papers) - 2} more")
         verdicts = ", ".join(f"{count} {verdict}" for verdict, count in counts.items() if count)
         rows.append(
-            f"| {head.number} | [{head.title}](notebooks/{path.name}) | {', '.join(head.papers)} "
+            f"| {head.number} | [{head.title}](notebooks/{path.name}) | {', '.join(papers)} "
             f"| {verdicts or '–'} | {head.minutes or '–'} |"
         )
     return "\n".join(rows)

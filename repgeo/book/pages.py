@@ -81,7 +81,8 @@ def page(title: str, content: str, *, kind: str, script: str = "") -> str:
     """A whole HTML page with stylesheet and `script` inside it; ValueError if its content would load something."""
     template = Template((HERE / "page.html").read_text(encoding="utf-8"))
     style = (HERE / "book.css").read_text(encoding="utf-8")
-    parts = {"title": html.escape(title), "style": style, "content": content, "kind": kind}
+    footer = " · every number on these pages was computed by the notebooks of this copy."
+    parts = {"title": html.escape(title), "style": style, "content": content, "kind": kind, "footer": footer}
     text = template.substitute(parts, script="")
     found = _LOADS.search(re.sub(r"<(pre|code)\b.*?</\1>", "", text, flags=re.DOTALL))
     if found:

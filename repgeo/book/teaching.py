@@ -8,7 +8,7 @@ import nbformat
 from repgeo.book.words import seconds, text
 
 LENGTHS = "<!-- lengths -->"
-WORDS_A_MINUTE, FIGURE_MINUTES = 200, 1.5
+WORDS_A_MINUTE, LINES_A_MINUTE, FIGURE_MINUTES = 200, 30, 1.5
 
 
 def filled(source: str, entries: list) -> tuple[str, list[str]]:
@@ -40,28 +40,30 @@ def filled(source: str, entries: list) -> tuple[str, list[str]]:
 
 def lengths(entries: list) -> str:
     """HTML table of what each executed notebook holds and how long that takes: counted, beside what it states."""
-    heads = ("Notebook", "Words", "Figures", "Exercises, min", "Counted, min", "Stated, min", "Runs in")
+    heads = ("Notebook", "Words", "Code lines", "Figures", "Exercises, min", "Counted, min", "Stated, min", "Runs in")
     rows = ""
     for entry in entries:
         if entry.executed is None:
             continue
-        words, figures, exercises = counted(entry.executed)
-        minutes = words / WORDS_A_MINUTE + FIGURE_MINUTES * figures + exercises
+        words, lines, figures, exercises = counted(entry.executed)
+        minutes = words / WORDS_A_MINUTE + lines / LINES_A_MINUTE + FIGURE_MINUTES * figures + exercises
         ran = "–" if entry.seconds is None else seconds(entry.seconds)
-        cells = (words, figures, exercises, f"{minutes:.0f}", entry.head.minutes or "–", ran)
+        cells = (words, lines, figures, exercises, f"{minutes:.0f}", entry.head.minutes or "–", ran)
         named = f"{entry.head.number} · {entry.head.title}"
         rows += f'<tr><th scope="row">{text(named)}</th>' + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>"
     columns = "".join(f'<th scope="col">{name}</th>' for name in heads)
     return f"<table><thead><tr>{columns}</tr></thead><tbody>{rows}</tbody></table>"
 
 
-def counted(path: Path) -> tuple[int, int, int]:
-    """Words of prose outside folded text, figures, and the minutes that the exercises of a notebook state, in all."""
+def counted(path: Path) -> tuple[int, int, int, int]:
+    """Words of prose outside folded text, lines of code but for checks, figures, and minutes the exercises state."""
     cells = nbformat.read(path, as_version=4).cells
     prose = [cell.source for cell in cells if cell.cell_type == "markdown"]
     tasks = [source for source in prose if re.match(r"###\s+Exercise \d", source)]
     read = re.sub(r"<details>.*?</details>", "", "\n".join(prose), flags=re.DOTALL)
+    code = [c.source for c in cells if c.cell_type == "code" and "check" not in c.metadata.get("tags", ())]
+    lines = sum(bool(line.strip()) for source in code for line in source.splitlines())
     outputs = [output for cell in cells for output in cell.get("outputs", ())]
     figures = sum("image/png" in output.get("data", {}) for output in outputs)
     minutes = sum(int(re.search(r"(\d+)\s*min", task)[1]) for task in tasks if re.search(r"\d+\s*min", task))
-    return len(read.split()), figures, minutes
+    return len(read.split()), lines, figures, minutes

@@ -8,27 +8,7 @@ from string import Template
 from repgeo.report.parts import Figure, Part, Section, Table
 
 HERE = Path(__file__).resolve().parent
-_PAGE = Template("""<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="color-scheme" content="light dark">
-<title>$title</title>
-<style>
-$style
-</style>
-</head>
-<body class="own">
-<a class="skip" href="#main">Skip to the text</a>
-<main id="main">
-<h1>$heading</h1>
-$content
-</main>
-<footer><p>repgeo $version · every number here was computed from the files named above, with seed $seed.</p></footer>
-</body>
-</html>
-""")
+BOOK = HERE.parent / "book"  # whose head and style these pages share
 
 
 def page(
@@ -47,20 +27,16 @@ def page(
         for s, part, _ in done
     )
     content = [
+        f"<h1>{html.escape(heading)}</h1>",
         *(f"<p>{html.escape(note)}</p>" for note in notes),
         _table(files),
         f'<nav class="contents" aria-label="Sections"><ol>\n{links}</ol></nav>',
         *(_section(*one) for one in done),
     ]
-    style = (HERE.parent / "book" / "book.css").read_text(encoding="utf-8")
-    style += (HERE / "report.css").read_text(encoding="utf-8")
-    return _PAGE.substitute(
-        title=html.escape(title),
-        heading=html.escape(heading),
-        style=style,
-        content="\n".join(content),
-        version=html.escape(version),
-        seed=seed,
+    style = "".join(path.read_text(encoding="utf-8") for path in (BOOK / "book.css", HERE / "report.css"))
+    footer = f" {html.escape(version)} · every number here was computed from the files named above, with seed {seed}."
+    return Template((BOOK / "page.html").read_text(encoding="utf-8")).substitute(
+        title=html.escape(title), style=style, kind="own", content="\n".join(content), footer=footer, script=""
     )
 
 
