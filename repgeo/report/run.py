@@ -87,7 +87,7 @@ def _report(paths, sections, labels, ids, out, rows, seed, progress) -> dict:
     heading = f"How do {shown[0]} and {shown[1]} compare?" if len(shown) == 2 else f"What is in {shown[0]}?"
     files = Table(
         f"What was read; {len(read.x):,} rows of each are looked at.",
-        ("", "file", "rows", "features", "stored as"),
+        ("matrix", "file", "rows", "features", "stored as"),
         tuple(
             (n, s, said(f["rows"]), said(f["features"]), f["dtype"])
             for n, s, f in zip(names, shown, read.files, strict=True)
