@@ -13,7 +13,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 
 from repgeo.book import __main__ as command
 from repgeo.book import front, pages
-from repgeo.book.execute import run
+from repgeo.book.execute import run, write_whole
 from repgeo.book.headers import END, START, header, refreshed
 from repgeo.book.strip import WIDTH, strip
 from repgeo.claims import VERDICTS, Claim, Ledger, settle
@@ -336,3 +336,17 @@ def test_a_strip_puts_value_interval_and_control_where_they_belong(bar):
 
 def test_a_claim_that_was_not_measured_has_no_strip():
     assert strip(claims()[-1]) == "" and "<svg" in strip(claims()[0])
+
+
+def test_a_full_disk_leaves_the_file_that_was_there_and_no_draft(tmp_path, monkeypatch):
+    write_whole(tmp_path / "a.html", "before")
+
+    def full(path, text, encoding):
+        with path.open("w", encoding=encoding) as out:
+            out.write(text[:3])
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_text", full)
+    with pytest.raises(OSError, match="No space left"):
+        write_whole(tmp_path / "a.html", "afterwards")
+    assert [path.name for path in tmp_path.iterdir()] == ["a.html"] and (tmp_path / "a.html").read_text() == "before"

@@ -49,9 +49,9 @@ def run(sources: list[Path], *, out: Path, ledger: Path, logs: Path, roots: list
             print(f"FAILED\n{failures[-1]}", file=sys.stdout, flush=True)
             continue
         seconds = time.perf_counter() - began
-        _write(out / source.name, nbformat.writes(notebook) + "\n")
+        write_whole(out / source.name, nbformat.writes(notebook) + "\n")
         if not inplace:
-            _write(record, json.dumps({"key": key, "seconds": round(seconds, 1)}) + "\n")
+            write_whole(record, json.dumps({"key": key, "seconds": round(seconds, 1)}) + "\n")
         print(f"{seconds:.0f} s", flush=True)
     return failures
 
@@ -118,7 +118,11 @@ def _near(path: Path) -> str:
     return os.path.relpath(path)
 
 
-def _write(path: Path, text: str) -> None:
+def write_whole(path: Path, text: str) -> None:
+    """Text into a file that is there whole or not at all, whatever happens on the way."""
     draft = path.with_name(f".{path.name}.{os.getpid()}")
-    draft.write_text(text, encoding="utf-8")
-    os.replace(draft, path)
+    try:
+        draft.write_text(text, encoding="utf-8")
+        os.replace(draft, path)
+    finally:
+        draft.unlink(missing_ok=True)

@@ -5,7 +5,6 @@ Mathematics becomes MathML and figures become part of the page; pandoc does both
 
 import html
 import json
-import os
 import re
 import subprocess
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ import nbformat
 import pypandoc
 
 from repgeo.book import front, teaching
+from repgeo.book.execute import write_whole
 from repgeo.book.headers import Header, header
 from repgeo.book.speeds import speeds as speed_page
 from repgeo.claims import Ledger, read
@@ -61,19 +61,19 @@ def build(
         said += [f"{entry.head.stem}: {warning}" for warning in warnings]
         around = [shown[i].head if 0 <= i < len(shown) else None for i in (place - 1, place + 1)]
         content = front.article(entry, body, before=around[0], after=around[1])
-        _write(out / f"{entry.head.stem}.html", page(entry.head.title, content, kind="notebook"))
+        write_whole(out / f"{entry.head.stem}.html", page(entry.head.title, content, kind="notebook"))
     measured = json.loads(speeds.read_text(encoding="utf-8")) if speeds and speeds.exists() else {}
     if measured:
-        _write(out / "speeds.html", page("Speeds", speed_page(measured), kind="front speeds"))
+        write_whole(out / "speeds.html", page("Speeds", speed_page(measured), kind="front speeds"))
     guide = (sources or notebooks) / "teaching.md"
     if guide.exists():
         source, missing = teaching.filled(guide.read_text(encoding="utf-8"), entries)
         body, warnings = _pandoc(source, "markdown")
         said += [f"teaching.md: {words}" for words in (*missing, *warnings.splitlines())]
         body = f"<nav class='top' aria-label='Book'><a href='index.html'>← All notebooks</a></nav>{_finished(body)}"
-        _write(out / "teaching.html", page("For instructors", body, kind="notebook"))
+        write_whole(out / "teaching.html", page("For instructors", body, kind="notebook"))
     content = front.index(entries, measured, teaching=guide.exists())
-    _write(out / "index.html", page("repgeo", content, kind="front", script=front.script()))
+    write_whole(out / "index.html", page("repgeo", content, kind="front", script=front.script()))
     return said
 
 
@@ -162,9 +162,3 @@ def _finished(body: str) -> str:
     body = re.sub(r"<pre(?![^>]*\btabindex=)", '<pre tabindex="0"', body)
     body = re.sub(r'<img role="img"(?![^>]*\balt=)', '<img alt="Figure drawn by the code above."', body)
     return re.sub(r'href="(?:\./)?([\w.-]+)\.ipynb(#[^"]*)?"', r'href="\1.html\2"', body)
-
-
-def _write(path: Path, text: str) -> None:
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    draft.write_text(text, encoding="utf-8")
-    os.replace(draft, path)
