@@ -7,6 +7,8 @@ from pathlib import Path
 import jax
 import pytest
 
+from repgeo.book.launch import compiler_flags
+
 ROOT = Path(__file__).resolve().parent
 LEDGER = ROOT / "build" / "claims" / "test"
 collect_ignore_glob = ["build/*", "data/*", "tests/benchmarks/*"]
@@ -21,6 +23,9 @@ def pytest_sessionstart(session):
         shutil.rmtree(LEDGER, ignore_errors=True)
         LEDGER.mkdir(parents=True)
     os.environ["REPGEO_LEDGER"] = str(LEDGER)  # kernels inherit it
+    if not session.config.pluginmanager.hasplugin("dsession"):  # which only starts workers, and they inherit too
+        jax.devices()  # XLA reads its flags: tests run as a user's own code does, notebooks as the book runs them
+        os.environ["XLA_FLAGS"] = compiler_flags(os.environ.get("XLA_FLAGS", ""))
 
 
 @pytest.fixture(scope="module", autouse=True)

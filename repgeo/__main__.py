@@ -4,6 +4,8 @@ import argparse
 import os
 import sys
 
+from repgeo.book.launch import compiler_flags
+
 
 def main(arguments: list[str] | None = None) -> int:
     """Exit status: 0 when the report is written, 2 after one line on what is wrong with an input, 130 on Ctrl-C."""
@@ -37,6 +39,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         if "numpy" not in sys.modules:  # XLA already runs in all cores; a second pool of threads fights it
             os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+            os.environ["XLA_FLAGS"] = compiler_flags(os.environ.get("XLA_FLAGS", ""))
         from repgeo import report  # here, so that --help waits for nothing
 
         options = {

@@ -5,7 +5,9 @@ Products that feed a difference or a spectrum ask for full precision, which swit
 """
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -130,6 +132,40 @@ def scale_of(a: Array, axis: int | None = None) -> Array:
     top = lax.stop_gradient(jnp.abs(a).max(axis, keepdims=axis is not None))
     exponent = jnp.frexp(jnp.where(jnp.isfinite(top), top, 1))[1] - 1
     return jnp.where(top > 0, jnp.ldexp(jnp.ones_like(top), exponent), 1)
+
+
+def at_once() -> AbstractContextManager:
+    """Concrete arrays are computed with now in this context, also while something else is being traced.
+
+    Only then JAX is told so: it would also compute each constant of a program that is being traced, one by one.
+    """
+    return jax.ensure_compile_time_eval() if isinstance(jnp.zeros(()), jax.core.Tracer) else nullcontext()
+
+
+def in_double(function: Callable, *arrays: Any, **options: Any) -> Any:
+    """function(*arrays, **options) in float64 where all arrays are concrete float32, with results in float32.
+
+    Arrays may be pytrees; `options` are hashable. Others go through the function in the precision that they have.
+    """
+    leaves = jax.tree.leaves(arrays)
+    real = {a.dtype for a in leaves if jnp.issubdtype(jnp.result_type(a), jnp.floating)}
+    if real != {jnp.dtype(jnp.float32)} or any(isinstance(a, jax.core.Tracer) for a in leaves):
+        return function(*arrays, **options)
+    with at_once(), jax.enable_x64(True):
+        return _in_double(arrays, function=function, options=tuple(sorted(options.items())))
+
+
+@partial(jax.jit, static_argnames=("function", "options"))
+def _in_double(arrays, *, function, options):
+    wide = jax.tree.map(lambda a: a.astype(jnp.float64) if a.dtype == jnp.float32 else a, arrays)
+    found = function(*wide, **dict(options))
+    return jax.tree.map(lambda a: a.astype(jnp.float32) if a.dtype == jnp.float64 else a, found)
+
+
+@jax.jit
+def taken(x: Array, rows: Array) -> Array:
+    """x[rows] as one program: indexing outside `jit` runs, and compiles for each shape, several."""
+    return x[rows]
 
 
 def rank_mask(s: Array, shape: tuple[int, int]) -> Array:

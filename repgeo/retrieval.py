@@ -138,6 +138,11 @@ def mean_cosine(x: Array, y: Array) -> Array:
     0.5
     """
     x, y, _ = _checked(x, y, "cosine", 1, paired=True)
+    return _mean_cosine(x, y)
+
+
+@jax.jit
+def _mean_cosine(x, y):
     return jnp.sum(_unit(x) * _unit(y), 1).mean()
 
 
@@ -179,10 +184,14 @@ def retrieval_scores(x: Array, y: Array, *, metric: str = "cosine") -> Retrieval
     >>> retrieval_scores(jnp.array([[1.0], [1.0]]), jnp.array([[2.0], [-2.0]])).mean_rank.item()
     1.5
     """
-    found = ranks(x, y, metric=metric)
+    return _scores(ranks(x, y, metric=metric), mean_cosine(x, y))
+
+
+@jax.jit
+def _scores(found, cosine):
     n = len(found)
     return RetrievalScores(
-        cosine=mean_cosine(x, y),
+        cosine=cosine,
         top_1=(found <= 1).mean(),
         top_10=(found <= 10).mean(),
         mean_rank=found.mean(),
@@ -256,6 +265,7 @@ def _reciprocal(found, k):
     return jnp.where(found <= (len(found) if k is None else k), 1 / found, 0).mean()
 
 
+@jax.jit
 def _unit(x):
     x = x / linalg.scale_of(x, axis=1)  # squares can then neither over- nor underflow
     return x / jnp.linalg.norm(x, axis=1, keepdims=True)

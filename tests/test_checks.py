@@ -148,3 +148,16 @@ def test_an_undefined_value_raises_only_where_it_is_known():
     with pytest.raises(ValueError, match="undefined for these inputs: why"):
         checks.defined(jnp.float32(jnp.nan), "why")
     assert jnp.isnan(jax.jit(lambda a: checks.defined(a, "why"))(jnp.nan))
+
+
+@pytest.mark.parametrize("shape", [(1, 3), (2, 3), (40, 3)])
+def test_what_numpy_sees_of_values_xla_sees_too(shape):
+    x = np.ones(shape, np.float32)
+    for place in (None, (0, 0), (-1, -1)):
+        for value in (1, 2, -0.0, np.nan, np.inf, -np.inf, 1e38):
+            a = x.copy()
+            if place:
+                a[place] = value
+            here = checks._values(jnp.asarray(a))
+            there = tuple(map(bool, checks._values_there(jnp.asarray(a))))
+            assert here[0] == there[0] and (not here[0] or here[1] == there[1]), (place, value)

@@ -17,8 +17,9 @@ from packaging.markers import default_environment
 from packaging.requirements import Requirement
 
 import repgeo
+from repgeo.book import launch
 from repgeo.book.headers import refreshed
-from repgeo.book.launch import cache_folder, settings
+from repgeo.book.launch import cache_folder, compiler_flags, settings
 
 ROOT = Path(__file__).resolve().parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -191,13 +192,34 @@ def test_a_cache_that_cannot_be_written_is_left_out(tmp_path):
 
 
 def test_a_command_is_started_with_the_settings_and_keeps_those_of_the_caller(tmp_path):
-    launch = [sys.executable, str(ROOT / "repgeo" / "book" / "launch.py")]
+    command = [sys.executable, str(ROOT / "repgeo" / "book" / "launch.py")]
     names = "OPENBLAS_NUM_THREADS", "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"
     show = f"import os; print(*map(os.environ.get, {names}))"
     for mine, seen in (({}, "1 0"), ({"OPENBLAS_NUM_THREADS": "3"}, "3 0")):
         clean = {k: v for k, v in os.environ.items() if not k.startswith(("OPENBLAS", "JAX_"))}
-        done = subprocess.run([*launch, sys.executable, "-c", show], env=clean | mine, capture_output=True, text=True)
+        done = subprocess.run([*command, sys.executable, "-c", show], env=clean | mine, capture_output=True, text=True)
         assert done.stdout.strip() == seen, done.stderr
+
+
+def test_xla_knows_the_flags_and_the_callers_own_come_last():
+    own = "--xla_cpu_multi_thread_eigen=false"
+    flags = compiler_flags(own)
+    assert flags.endswith(own)
+    environment = os.environ | {"XLA_FLAGS": flags}
+    code = "import jax; print(float(jax.numpy.arange(4.0).sum()))"
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
+    assert done.stdout.strip() == "6.0", done.stderr
+
+
+@pytest.mark.parametrize("jaxlib", ["0.9.2", "0.12.0", None])
+def test_another_line_of_jaxlib_gets_no_flag_that_it_may_not_know(monkeypatch, jaxlib):
+    def installed(name):
+        if jaxlib is None:
+            raise launch.PackageNotFoundError(name)
+        return jaxlib
+
+    monkeypatch.setattr(launch, "version", installed)
+    assert compiler_flags() == "" and compiler_flags("--own") == "--own"
 
 
 @pytest.mark.skipif(not shutil.which("make"), reason="for machines without make the README has plain lines")

@@ -198,3 +198,32 @@ def test_the_gradient_of_the_median_is_shared_by_the_middle_pairs(seed):
     a = symmetric(np.random.default_rng(seed).permutation(10) + 1.0, 5)
     slope = np.asarray(jax.grad(linalg.off_diagonal_median)(jnp.asarray(a, jnp.float32)))
     np.testing.assert_allclose(slope, np.where((a == 5) | (a == 6), 0.25, 0), atol=1e-6)
+
+
+def test_products_are_taken_in_double_and_come_back_as_they_went_in():
+    x = 1e4 + np.random.default_rng(0).standard_normal((50, 3)).astype(np.float32)
+
+    def spread(a, *, scale):
+        return {"of": scale * ((a - a.mean(0)) ** 2).sum(0), "dtype": jnp.zeros(2, a.dtype), "n": jnp.arange(3, dtype=jnp.int32)}
+
+    found = linalg.in_double(spread, jnp.asarray(x), scale=2.0)
+    wide = x.astype(np.float64)
+    np.testing.assert_allclose(found["of"], 2 * ((wide - wide.mean(0)) ** 2).sum(0), rtol=1e-7)
+    assert found["of"].dtype == found["dtype"].dtype == jnp.float32 and found["n"].dtype == jnp.int32
+
+
+def test_an_array_that_a_trace_closes_over_is_computed_with_in_double_at_once():
+    x = jnp.ones((4, 2))
+    seen = []
+
+    @jax.jit
+    def traced(y):
+        seen.append(linalg.in_double(jnp.sum, x))
+        return y + seen[0]
+
+    assert float(traced(jnp.float32(1))) == 9 and float(seen[0]) == 8
+
+
+def test_rows_are_taken_in_order():
+    x = jnp.arange(6.0).reshape(3, 2)
+    np.testing.assert_array_equal(linalg.taken(x, np.array([2, 0, 2])), np.asarray(x)[[2, 0, 2]])

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from repgeo import checks, linalg
-from repgeo.align.maps import Map, hashable, in_double
+from repgeo.align.maps import Map, hashable
 from repgeo.moments import Moments, moments, spread
 
 
@@ -86,7 +86,7 @@ def _canonical(m, k, ridge, name):
         warnings.warn(f"{name}: {int(m.n)} pairs do not determine {p} and {q} features: {how}", stacklevel=4)
     eps = float(jnp.finfo(m.xx.dtype).eps)
     kernel = hashable(partial(_variates, ridge=ridge, eps=eps))
-    return m, k, in_double(_run, m.xx, m.xy, m.yy, m.n, kernel=kernel)
+    return m, k, linalg.in_double(_run, m.xx, m.xy, m.yy, m.n, kernel=kernel)
 
 
 @partial(jax.jit, static_argnames="kernel")

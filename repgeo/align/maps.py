@@ -251,6 +251,7 @@ def permutation_map(x: Array, y: Array) -> Map:
     return Map(weights, m.mean_x * units[0], m.mean_y * units[1], one, jnp.asarray(r[rows, columns].mean(), m.xy.dtype))
 
 
+@jax.jit
 def polar(a: Array) -> Array:
     """The matrix with orthonormal rows or columns nearest a (p, q): U V^T of its singular vectors."""
     u, _, vt = jnp.linalg.svd(a, full_matrices=False)
@@ -271,17 +272,8 @@ def _fitted(kernel, m: Moments) -> Map:
     """The map whose weights and scale `kernel` finds from the three scatters, with its R^2."""
     m = spread(m)
     eps = float(jnp.finfo(m.xx.dtype).eps)
-    weights, scale, score = in_double(_run, m.xx, m.xy, m.yy, kernel=hashable(kernel), eps=eps)
+    weights, scale, score = linalg.in_double(_run, m.xx, m.xy, m.yy, kernel=hashable(kernel), eps=eps)
     return Map(weights, m.mean_x, m.mean_y, scale, score)
-
-
-def in_double(function, *arrays, **options):
-    """function(*arrays, **options) in float64 where the arrays are concrete float32, and its result in float32."""
-    if not all(map(checks.is_concrete, arrays)) or any(a.dtype != jnp.float32 for a in arrays):
-        return function(*arrays, **options)
-    with jax.ensure_compile_time_eval(), jax.enable_x64(True):
-        found = function(*(a.astype(jnp.float64) for a in arrays), **options)
-        return jax.tree.map(lambda a: a.astype(jnp.float32) if jnp.issubdtype(a.dtype, jnp.floating) else a, found)
 
 
 def hashable(kernel):

@@ -105,7 +105,7 @@ def unpaired_align(
     judged = jax.random.permutation(for_judge, len(x))[:_JUDGED]
 
     def seen(w):  # both sides, and the known pairs, in w leading directions
-        a, b = (_unit(linalg.matmul(z, axes[:, :w])) for z, axes in ((full_x, axes_x), (full_y, axes_y)))
+        a, b = (_seen(z, axes, w) for z, axes in ((full_x, axes_x), (full_y, axes_y)))
         return a, b, None if known is None else (a[known[:, 0]], b[known[:, 1]])
 
     small_x, small_y, anchors = seen(width)
@@ -121,10 +121,10 @@ def unpaired_align(
         found, _ = step(jax.random.fold_in(for_coarse, i), polar(start[: half_x.shape[1], : half_y.shape[1]]), half_x,
                         half_y, None if lone else half_anchors, scout)
         scouted.append(found)
-        scores.append(_score(found, half_x[judged], half_y))
+        scores.append(_score(found, linalg.taken(half_x, judged), half_y))
     scores, floor = jnp.stack(scores[:-1]), scores[-1]
     chosen = scores.argmax()
-    weights = _wider(jnp.stack(scouted[:-1])[chosen], small_x.shape[1], small_y.shape[1])
+    weights = _wider(_one_of(scouted[:-1], chosen), small_x.shape[1], small_y.shape[1])
     weights, moved = step(for_coarse, weights, small_x, small_y, anchors, coarse)
     weights = _wider(weights, len(axes_x), len(axes_y))
     weights = linalg.matmul(axes_x, linalg.matmul(weights, axes_y.T))
@@ -139,7 +139,7 @@ def unpaired_align(
         "margin": scores.max() - floor,
         "moved": jnp.concatenate([moved, moved_last]),
     }
-    score = _score(weights, full_x[judged], full_y)
+    score = _score(weights, linalg.taken(full_x, judged), full_y)
     return Map(weights, mean_x, mean_y, _relative_size(x, y, mean_x, mean_y), score, history)
 
 
@@ -268,6 +268,18 @@ def _axes(a):
     return linalg.descending_eigh(linalg.matmul(a.T, a))[1]
 
 
+@partial(jax.jit, static_argnums=2)
+def _seen(a, axes, width):
+    """Rows of length 1 in so many leading directions."""
+    return _unit(linalg.matmul(a, axes[:, :width]))
+
+
+@jax.jit
+def _one_of(arrays, which):
+    return jnp.stack(arrays)[which]
+
+
+@partial(jax.jit, static_argnums=(1, 2))
 def _wider(weights, p, q):
     """The same map between more directions (p, q), of which those to come go nowhere yet."""
     return jnp.pad(weights, ((0, p - weights.shape[0]), (0, q - weights.shape[1])))

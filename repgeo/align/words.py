@@ -8,7 +8,7 @@ from jax import Array, lax
 
 from repgeo import checks, linalg
 from repgeo.align.canonical import inverse_root_and_root
-from repgeo.align.maps import Map, in_double, polar
+from repgeo.align.maps import Map, polar
 from repgeo.moments import Moments, moments, spread
 from repgeo.neighbors import nonzero_rows
 
@@ -44,7 +44,7 @@ def weighted_maps_from(m: Moments, *, reweight: float = 0.5) -> tuple[Map, Map]:
     m = spread(m)
     reweight = checks.real(reweight, "reweight", low=0, high=1)
     eps = float(jnp.finfo(m.xx.dtype).eps)
-    a, b, rho = in_double(_weighted, m.xx, m.xy, m.yy, reweight=reweight, eps=eps)
+    a, b, rho = linalg.in_double(_weighted, m.xx, m.xy, m.yy, reweight=reweight, eps=eps)
     one, zero, seen = jnp.ones((), a.dtype), jnp.zeros(a.shape[1], a.dtype), {"correlations": rho}
     return Map(a, m.mean_x, zero, one, rho.mean(), seen), Map(b, m.mean_y, zero, one, rho.mean(), seen)
 

@@ -13,6 +13,8 @@ from pathlib import Path
 import nbformat
 from nbclient import NotebookClient
 
+from repgeo.book.launch import compiler_flags
+
 SECONDS_A_CELL = 600
 
 
@@ -69,7 +71,8 @@ def execute(notebook: nbformat.NotebookNode, *, folder: Path, ledger: Path, log:
         record_timing=False,
         resources={"metadata": {"path": str(folder)}},
     )
-    environment = os.environ | {"REPGEO_LEDGER": str(ledger.resolve())}
+    flags = compiler_flags(os.environ.get("XLA_FLAGS", ""))
+    environment = os.environ | {"REPGEO_LEDGER": str(ledger.resolve()), "XLA_FLAGS": flags}
     try:
         client.execute(env=environment, stdout=sink, stderr=sink)
     finally:

@@ -8,6 +8,7 @@ import os
 import platform
 import sys
 from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -36,6 +37,22 @@ def cache_folder(cache: Path) -> Path | None:
     except (OSError, PackageNotFoundError):
         return None
     return folder
+
+
+def compiler_flags(own: str = "") -> str:
+    """XLA_FLAGS with which a run of some minutes spends half as long compiling, before the caller's `own`.
+
+    Code that XLA makes of loops may be a twentieth slower; products and decompositions are others' code. Nothing is
+    added but for the line of jaxlib on which this was measured, since XLA aborts at a flag that it does not know, nor
+    beside a plug-in for a GPU, whose code would be made more cheaply too.
+    """
+    try:
+        tried = version("jaxlib").startswith("0.10.")
+    except PackageNotFoundError:
+        tried = False
+    if not tried or find_spec("jax_plugins"):
+        return own
+    return f"--xla_cpu_use_fusion_emitters=false --xla_backend_optimization_level=1 {own}".strip()
 
 
 def settings(cache: Path) -> dict[str, str]:

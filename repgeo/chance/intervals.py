@@ -44,9 +44,8 @@ def jackknife_interval(measure: Measure, x, y, *, key: Array, blocks: int = 20, 
     kept = _resampled(measure, x, y, rows, batch, options)
     centre = whole(measure, x, y, options)
     kept = checks.defined(kept, "the measure is not finite when a block of rows is left out")
-    error = kept.std() * np.sqrt(blocks - 1)
-    reach = float(t.ppf(1 - tail, blocks - 1)) * error
-    return _in_range(measure, options, centre, centre - reach, centre + reach)
+    low, high = _around(centre, kept, float(t.ppf(1 - tail, blocks - 1)) * (blocks - 1) ** 0.5)
+    return _in_range(measure, options, centre, low, high)
 
 
 def subsample_interval(measure: Measure, x, y=None, *, key: Array, rounds: int = 200, size: int | None = None,
@@ -251,8 +250,20 @@ def _tail(level: float) -> float:
     return (1 - level) / 2
 
 
+@jax.jit
+def _around(centre: Array, kept: Array, spreads: float) -> tuple[Array, Array]:
+    """The centre less and plus so many spreads of `kept`."""
+    reach = kept.std() * spreads
+    return centre - reach, centre + reach
+
+
 def _in_range(measure: Measure, options: dict, centre: Array, low: Array, high: Array) -> tuple[Array, Array]:
     """The interval cut at the measure's range, which its record gives for default options only."""
     default = not (options or isinstance(measure, partial))
     floor, ceiling = (default and recorded(measure, "range", None)) or (-np.inf, np.inf)
+    return _cut(centre, low, high, floor, ceiling)
+
+
+@jax.jit
+def _cut(centre: Array, low: Array, high: Array, floor: float, ceiling: float) -> tuple[Array, Array]:
     return jnp.minimum(jnp.maximum(low, floor), centre), jnp.maximum(jnp.minimum(high, ceiling), centre)

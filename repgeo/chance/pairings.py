@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from repgeo import checks
+from repgeo import checks, linalg
 
 Measure = Callable[..., Array]
 
@@ -23,8 +23,9 @@ def scores(measure: Measure, xs: list[Array], ys: list[Array], rows: Array, *, b
     batch = checks.count(batch, "batch", low=1, high=1_000_000)
     measure, options = plain(measure, options)
     if not recorded(measure, "traceable", True):
-        values = [[[float(one_number(measure(x[r] if both else x, y[r], **options))) for y in ys] for x in xs]
-                  for r in rows]
+        taken = linalg.taken
+        values = [[[float(one_number(measure(taken(x, r) if both else x, taken(y, r), **options))) for y in ys]
+                   for x in xs] for r in np.asarray(rows)]
         return jnp.asarray(values)
     static = _static(options)
     permuted = None if both else getattr(measure, "permuted", None)
@@ -32,14 +33,11 @@ def scores(measure: Measure, xs: list[Array], ys: list[Array], rows: Array, *, b
         # Its door looks at the options, at no cost: nothing is computed.
         expected = _whole.eval_shape(xs[0], ys[0], measure=measure, options=static)
         return permuted(xs, ys, rows, **options).astype(expected.dtype)
-    pieces = -(-len(rows) // batch)
-    batch = -(-len(rows) // pieces)  # evened out, so that the fewest rows are added to fill the last batch
-    filled = jnp.concatenate([rows, jnp.broadcast_to(rows[:1], (pieces * batch - len(rows), rows.shape[1]))])
-    filled = filled.reshape(pieces, batch, -1)
-    (xs, back_x), (ys, back_y) = _stacked(xs), _stacked(ys)
-    blocks = [[_mapped(x, y, filled, measure=measure, options=static, both=both) for y in ys] for x in xs]
-    values = jnp.concatenate([jnp.concatenate(block, 1) for block in blocks], 0)
-    return jnp.moveaxis(values[back_x][:, back_y, : len(rows)], -1, 0)
+    batches = -(-len(rows) // batch)
+    batch = -(-len(rows) // batches)  # evened out, so that the fewest rows are added to fill the last batch
+    (xs, back_x), (ys, back_y) = _by_width(xs), _by_width(ys)
+    blocks = [[_mapped(x, y, rows, measure=measure, options=static, both=both, batch=batch) for y in ys] for x in xs]
+    return _in_place(blocks, back_x, back_y)
 
 
 def whole(measure: Measure, x: Array, y: Array, options: dict) -> Array:
@@ -51,8 +49,9 @@ def whole(measure: Measure, x: Array, y: Array, options: dict) -> Array:
 
 @partial(jax.jit, static_argnames=("rounds", "n"))
 def shuffles(key: Array, *, rounds: int, n: int) -> Array:
-    """One more shuffle of range(n) than `rounds`: (rounds + 1, n)."""
-    return jax.vmap(lambda k: jax.random.permutation(k, n))(jax.random.split(key, rounds + 1))
+    """range(n), then `rounds` shuffles of it: (rounds + 1, n)."""
+    shuffled = jax.vmap(lambda k: jax.random.permutation(k, n))(jax.random.split(key, rounds + 1))
+    return shuffled.at[0].set(jnp.arange(n))
 
 
 def one_number(value: Any) -> Any:
@@ -86,25 +85,38 @@ def _whole(x: Array, y: Array, *, measure: Measure, options: tuple) -> Array:
     return one_number(measure(x, y, **dict(options)))
 
 
-@partial(jax.jit, static_argnames=("measure", "options", "both"))
-def _mapped(xs: Array, ys: Array, rows: Array, *, measure: Measure, options: tuple, both: bool) -> Array:
-    """Stacked layers (a, n, p) and (b, n, q), rows (pieces, batch, n): scores (a, b, pieces * batch)."""
+@partial(jax.jit, static_argnames=("measure", "options", "both", "batch"))
+def _mapped(
+    xs: list[Array], ys: list[Array], rows: Array, *, measure: Measure, options: tuple, both: bool, batch: int
+) -> Array:
+    """Scores (a, b, r) of a layers (n, p) and b layers (n, q) on rows (r, n)."""
+    batches = -(-len(rows) // batch)
+    filled = jnp.concatenate([rows, jnp.broadcast_to(rows[:1], (batches * batch - len(rows), rows.shape[1]))])
+    filled = filled.reshape(batches, batch, -1)
 
     def pair(x, y):
         def one(r):
             return one_number(measure(x[r] if both else x, y[r], **dict(options)))
 
-        return jax.lax.map(jax.vmap(one), rows).reshape(-1)
+        return jax.lax.map(jax.vmap(one), filled).reshape(-1)[: len(rows)]
 
-    return jax.lax.map(lambda x: jax.lax.map(lambda y: pair(x, y), ys), xs)
+    ys = jnp.stack(ys)
+    return jax.lax.map(lambda x: jax.lax.map(lambda y: pair(x, y), ys), jnp.stack(xs))
 
 
-def _stacked(layers: list[Array]) -> tuple[list[Array], np.ndarray]:
-    """One stack for each width, and the places of the layers in all stacks taken together."""
+def _by_width(layers: list[Array]) -> tuple[list[list[Array]], np.ndarray]:
+    """The layers of each width, and the places of the layers in all of these taken together."""
     widths = [z.shape[1] for z in layers]
     order = np.argsort(widths, kind="stable")
-    stacks = [jnp.stack([layers[i] for i in order if widths[i] == width]) for width in sorted(set(widths))]
-    return stacks, np.argsort(order)
+    alike = [[layers[i] for i in order if widths[i] == width] for width in sorted(set(widths))]
+    return alike, np.argsort(order)
+
+
+@jax.jit
+def _in_place(blocks: list[list[Array]], back_x: np.ndarray, back_y: np.ndarray) -> Array:
+    """Scores (a, b, r) by widths, as (r, l1, l2) in the order of the layers."""
+    values = jnp.concatenate([jnp.concatenate(block, 1) for block in blocks], 0)
+    return jnp.moveaxis(values[back_x][:, back_y], -1, 0)
 
 
 def _static(options: dict) -> tuple:

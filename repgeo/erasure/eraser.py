@@ -51,7 +51,7 @@ class Eraser:
     @property
     def rank(self) -> Array:
         """How many directions are removed, (): the columns of `left` that are not 0."""
-        return jnp.sum((self.left != 0).any(0))
+        return _columns(self.left)
 
     def compose(self, then: "Eraser") -> "Eraser":
         """This eraser followed by `then`, as one: of k columns each it keeps 2 k. Not a projector in general.
@@ -90,6 +90,11 @@ def _transform(e, x):
         return lax.map(lambda row: erased(row[None])[0], x, batch_size=_ROWS)
 
     return erased(x) if len(x) <= 2 * _ROWS else lax.platform_dependent(x, cpu=by_blocks, default=erased)
+
+
+@jax.jit
+def _columns(left):
+    return jnp.sum((left != 0).any(0))
 
 
 def about(bias: Array, left: Array, right: Array) -> Eraser:

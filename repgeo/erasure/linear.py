@@ -170,21 +170,17 @@ def _warned(e: Eraser, top: Array, name: str) -> Eraser:
                 "which is rounding",
                 stacklevel=4,
             )
-        real = np.asarray(e.left != 0).any(0)
+        left, right = np.asarray(e.left), np.asarray(e.right)
+        real = (left != 0).any(0)
         if not real.all():
-            e = Eraser(e.left[:, real], e.right[real], e.bias, e.shift)
+            e = Eraser(jnp.asarray(left[:, real]), jnp.asarray(right[real]), e.bias, e.shift)
     return e
 
 
 def in_double(kernel, m: Moments):
     """kernel(m, eps), in float64 where the moments are float32 numbers: the cut stays that of their precision."""
     eps = float(jnp.finfo(m.xx.dtype).eps)
-    if not checks.is_concrete(m.xx) or m.xx.dtype != jnp.float32:
-        return _run(m, kernel=_key(kernel), eps=eps)
-    with jax.ensure_compile_time_eval(), jax.enable_x64(True):
-        wide = jax.tree.map(lambda a: a.astype(jnp.float64), m)
-        found = _run(wide, kernel=_key(kernel), eps=eps)
-        return jax.tree.map(lambda a: a.astype(jnp.float32), found)
+    return linalg.in_double(_run, m, kernel=_key(kernel), eps=eps)
 
 
 def _key(kernel):

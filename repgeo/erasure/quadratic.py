@@ -1,6 +1,7 @@
 """Erasure of what quadratic probes read: every class is transported to one Gaussian. It needs the classes at use."""
 
 from dataclasses import dataclass
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -68,17 +69,13 @@ def quadratic_leace(x: Array, y: Array, *, classes: int | None = None, steps: in
         if counts.min() < 2:
             few = counts.argmin()
             raise ValueError(f"y: expected at least 2 rows of each class; got {counts[few]} of class {few}")
-    if not checks.is_concrete(x) or not checks.is_concrete(y) or x.dtype != jnp.float32:
-        return QuadraticEraser(*_transport(x, jax.nn.one_hot(y, c, dtype=x.dtype), steps))
-    with jax.ensure_compile_time_eval(), jax.enable_x64(True):
-        wide = x.astype(jnp.float64)
-        found = _transport(wide, jax.nn.one_hot(y, c, dtype=wide.dtype), steps)
-        return QuadraticEraser(*(a.astype(jnp.float32) for a in found))
+    return QuadraticEraser(*linalg.in_double(_transport, x, y, steps, classes=c))
 
 
-@jax.jit
-def _transport(x, z, steps):
+@partial(jax.jit, static_argnames="classes")
+def _transport(x, y, steps, *, classes):
     n, p = x.shape
+    z = jax.nn.one_hot(y, classes, dtype=x.dtype)
     origin = x[0]
     x = x - origin[None]
     shares = z.mean(0)

@@ -85,7 +85,7 @@ class Mlp:
     def scores(self, x: Array) -> Array:
         """Log-odds (n, c) of the rows of x (n, p)."""
         x = of_width(x, len(self.center))
-        return _network(self.weights, (x - self.center[None]) / self.scale[None])
+        return _scores(self, x)
 
 
 def mlp(
@@ -153,6 +153,10 @@ def _trained(key, x, y, *, c, hidden, epochs, batch, rate, decay):
 
 
 @jax.jit
+def _scores(probe, x):
+    return _network(probe.weights, (x - probe.center[None]) / probe.scale[None])
+
+
 def _network(weights, x):
     first, at, second, out = weights
     return linalg.matmul(jax.nn.relu(linalg.matmul(x, first) + at[None]), second) + out[None]

@@ -2,13 +2,14 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from repgeo import checks
+from repgeo import checks, linalg
 from repgeo.probes.linear import integers, labelled
 
 Probe = Callable[..., object]
@@ -54,15 +55,23 @@ def over_splits(
     if not 1 <= test <= len(x) - 2:
         raise ValueError(f"held_out: expected a share that leaves rows on both sides of {len(x)}; got {held_out}")
     values, majorities = [], []
-    for one in jax.random.split(key, splits):
-        order, fit = jax.random.split(one)
-        rows = jax.random.permutation(order, len(x))
+    classes_of = np.asarray(y)
+    keys, orders = _dealt(key, n=len(x), splits=splits)
+    for fit, rows in zip(keys, np.asarray(orders), strict=True):
         out, kept = rows[:test], rows[test:]
-        values.append(float(accuracy(probe(x[kept], y[kept], classes=c, key=fit), x[out], y[out])))
-        commonest = jnp.bincount(y[kept], length=c).argmax()
-        majorities.append(float((y[out] == commonest).mean()))
+        fitted = probe(linalg.taken(x, kept), classes_of[kept], classes=c, key=fit)
+        values.append(float(accuracy(fitted, linalg.taken(x, out), classes_of[out])))
+        commonest = np.bincount(classes_of[kept], minlength=c).argmax()
+        majorities.append(float((classes_of[out] == commonest).mean()))
     mean, reach = float(np.mean(values)), _reach(values, test / (len(x) - test), level)
     return Score(mean, max(0.0, mean - reach), min(1.0, mean + reach), tuple(values), float(np.mean(majorities)))
+
+
+@partial(jax.jit, static_argnames=("n", "splits"))
+def _dealt(key: Array, *, n: int, splits: int) -> tuple[list[Array], Array]:
+    """A key for the probe of each split, and the order of the rows in it (splits, n)."""
+    orders, keys = jax.vmap(jax.random.split, out_axes=1)(jax.random.split(key, splits))
+    return list(keys), jax.vmap(lambda order: jax.random.permutation(order, n))(orders)
 
 
 def _reach(values: list[float], ratio: float, level: float) -> float:
@@ -84,7 +93,12 @@ def accuracy(fitted, x: Array, y: Array) -> Array:
     0.75
     """
     scores = fitted.scores(x)
-    return jnp.mean(scores.argmax(1) == _classes(y, scores))
+    return _share_right(scores, _classes(y, scores))
+
+
+@jax.jit
+def _share_right(scores: Array, y: Array) -> Array:
+    return jnp.mean(scores.argmax(1) == y)
 
 
 def cross_entropy(fitted, x: Array, y: Array) -> Array:

@@ -88,14 +88,14 @@ def erased(data: Data) -> Part:
         versions = {
             "before": x,
             "LEACE": eraser.transform(x),
-            "random directions": erasure.project_out(directions, bias=x.mean(0)).transform(x),
+            "random directions": erasure.project_out(directions, bias=np.mean(x, axis=0)).transform(x),
         }
         near = neighbors.nearest(x, k=10, metric="euclidean")
         numbers[name], seen = {"rank": int(eraser.rank)}, {}
         for version, z in versions.items():
             scores = {kind: _read(data, probe, z, y, c) for kind, probe in kinds.items()}
-            kept = neighbors.shared(near, neighbors.nearest(z, k=10, metric="euclidean")).mean() / 10
-            moved = float(jnp.sum((z - x) ** 2) / jnp.sum((x - x.mean(0)[None]) ** 2))
+            kept = np.mean(neighbors.shared(near, neighbors.nearest(z, k=10, metric="euclidean"))) / 10
+            moved = float(np.sum(np.square(np.subtract(z, x))) / (np.var(x, axis=0).sum() * len(x)))
             same = float(similarity.cka(x, z))
             numbers[name][version] = {
                 "edit": moved,

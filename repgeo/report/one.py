@@ -36,7 +36,8 @@ def spectra(data: Data) -> Part:
         {name: name for name in values},
     )
     features = ", ".join(f"{name} has {a.shape[1]:,} features" for name, a in values.items())
-    curves = {name: np.asarray(s.values) ** 2 / max(float((s.values**2).sum()), 1e-30) for name, s in centred.items()}
+    variances = {name: np.square(s.values) for name, s in centred.items()}
+    curves = {name: of / max(float(of.sum()), 1e-30) for name, of in variances.items()}
     shown = (
         f"How many directions are in use? {features}; a rank near that number means that all are used evenly.",
         table,

@@ -70,7 +70,7 @@ def alike(data: Data) -> Part:
         score, ends = float(null.score), (float(low), float(high))
         luck = tuple(np.quantile(np.asarray(null.null), [0.025, 0.975]).tolist())
         numbers[name] = {
-            "score": score, "interval": ends, "null_mean": float(null.null.mean()), "null_95": luck,
+            "score": score, "interval": ends, "null_mean": float(np.mean(null.null)), "null_95": luck,
             "p": float(null.p), "z": float(null.z), "rows": len(x), "shuffles": shuffles, "meaning": meaning,
         }  # fmt: skip
         shown[name] = (score, ends, luck)
@@ -270,7 +270,7 @@ def _judged(found, x, y):
     """R² and retrieval scores of a map on pairs that it was not fitted on."""
     mapped, real = found.centered(x, y)
     scores = retrieval.retrieval_scores(mapped, real)
-    r2 = 1 - float(jnp.sum((mapped - real) ** 2) / jnp.sum((real - real.mean(0)[None]) ** 2))
+    r2 = 1 - float(np.sum(np.square(np.subtract(mapped, real))) / (np.var(real, axis=0).sum() * len(real)))
     return {
         "r2": r2,
         "top_1": float(scores.top_1),

@@ -112,7 +112,7 @@ def _unit_rows(x):
 def singular_values(x: Array, center: bool) -> Array:
     """The values of `spectrum` without its checks."""
     if checks.is_concrete(x) and x.dtype == jnp.float32 and x.shape[0] >= x.shape[1]:
-        with jax.ensure_compile_time_eval(), jax.enable_x64(True):
+        with linalg.at_once(), jax.enable_x64(True):
             return _by_squares(x, center)
     return _by_decomposition(x, center)
 
@@ -159,6 +159,7 @@ def _roots(m, center):
     return linalg.safe_sqrt(jnp.where(real, values, 0))
 
 
+@jax.jit
 def relative(s: Array) -> Array:
     """The spectrum over its largest value: sums and squares then neither overflow nor underflow; NaN if all are 0."""
     return s / jnp.where(s[0] > 0, s[0], jnp.nan)
