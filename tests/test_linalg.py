@@ -204,7 +204,8 @@ def test_products_are_taken_in_double_and_come_back_as_they_went_in():
     x = 1e4 + np.random.default_rng(0).standard_normal((50, 3)).astype(np.float32)
 
     def spread(a, *, scale):
-        return {"of": scale * ((a - a.mean(0)) ** 2).sum(0), "dtype": jnp.zeros(2, a.dtype), "n": jnp.arange(3, dtype=jnp.int32)}
+        squares = (a - a.mean(0)[None]) ** 2
+        return {"of": scale * squares.sum(0), "dtype": jnp.zeros(2, a.dtype), "n": jnp.arange(3, dtype=jnp.int32)}
 
     found = linalg.in_double(spread, jnp.asarray(x), scale=2.0)
     wide = x.astype(np.float64)
