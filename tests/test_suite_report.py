@@ -235,6 +235,16 @@ def test_a_bar_holds_up_to_its_value_and_a_miss_is_told_from_it_in_print():
     assert "in 0 of 1 timings; 1 more compare it with itself. Of 1 bars" in page
 
 
+def test_a_task_stands_beside_the_least_that_it_takes():
+    more = {"floor": "a < b", "gflop": 2.0, "floor_ms": 0.25, "share": 0.25, "first_ms": 90.0, "ratio": 0.5, "bar": 1}
+    tops = {"wall2": {"float32": 8e12, "float64": 4e12, "bytes": 3e9}}
+    page = speeds.speeds({"machine": "m", "rows": [ROW | more, ROW | more | {"peer": "q"}], "ceilings": tops})
+    part = page[page.index("id='ceilings'"):]
+    assert "8000 and 4000 GFLOP/s" in part and "3 GB/s" in part and "<b>25 %</b>" in part and "a &lt; b" in part
+    assert part.count("<tr><th scope='row'>") == 1
+    assert "id='ceilings'" not in speeds.speeds({"machine": "m", "rows": [ROW | {"ratio": 0.5, "bar": 1}]})
+
+
 def test_every_bar_that_was_missed_is_named_and_every_timing_is_in_the_figure(folder):
     measured = json.loads(MEASURED.read_text(encoding="utf-8"))
     text = (folder / "speeds.html").read_text(encoding="utf-8")

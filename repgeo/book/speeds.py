@@ -40,6 +40,7 @@ def speeds(measured: dict) -> str:
             "◇ without a bar. Left of the line at 1 repgeo is faster, right of it the peer.</p>",
             _missed([*rows, *memory]),
             *(_room(room, of[room], at) for room in rooms),
+            _ceilings(measured.get("ceilings", {}), rows),
             _memory(memory),
         ]
     )
@@ -168,6 +169,38 @@ def _strip(row: dict, at: Axis) -> str:
         f"<svg class='ratio' aria-hidden='true' viewBox='0 0 {WIDTH} {HEIGHT}' width='{WIDTH}' height='{HEIGHT}'>"
         f"{allowed}<path class='axis' d='M{EDGE} {middle}H{WIDTH - EDGE}'/>"
         f"<path class='even' d='M{at(1)} 1V{HEIGHT - 1}'/>{_mark(at(row['ratio']), middle, kind)}</svg>"
+    )
+
+
+def _ceilings(tops: dict[str, dict], rows: list[dict]) -> str:
+    """Each task beside the least that it takes here, with its first call and its memory; nothing without ceilings."""
+    tasks = {(row["name"], row["mode"]): row for row in rows if "share" in row and row["mode"] in tops}
+    if not tasks:
+        return ""
+    lines = "".join(
+        f"<tr><th scope='row'>{text(row['name'])} <small>{text(mode)}; {text(row['floor'])}</small></th>"
+        f"<td class='n'>{number(row['gflop'])}</td><td class='n'>{number(row['floor_ms'])}</td>"
+        f"<td class='n'>{number(row['ours_ms'])}</td><td class='n'><b>{100 * row['share']:.0f} %</b></td>"
+        f"<td class='n'>{number(row['first_ms'])}</td>"
+        f"<td class='n'>{number(row['extra_mb']) if 'extra_mb' in row else '–'}</td></tr>"
+        for (_, mode), row in tasks.items()
+    )
+    heads = ("Task, and what it takes at least", "GFLOP", "Least, ms", "Ours, ms", "Share", "First, ms", "Adds, MB")
+    columns = "".join(f'<th scope="col">{name}</th>' for name in heads)
+    seen = "; ".join(
+        f"<b>{mode}</b> {top['float32'] / 1e9:.0f} and {top['float64'] / 1e9:.0f} GFLOP/s in float32 and float64, "
+        f"{top['bytes'] / 1e9:.0f} GB/s"
+        for mode, top in tops.items()
+    )
+    return (
+        "<h2 id='ceilings'>How close to the machine?</h2>"
+        "<p>What a task takes at least: its operations at the speed of the fastest square product, or its bytes at "
+        f"that of a copy, whichever is longer; seen here were {seen}. The share is that least time over ours. An "
+        "eigenproblem's operations cannot run at a product's speed, so a low share there says little. A first call "
+        "compiles, with no cache on disk; memory is what the process grows by in a later call, results included.</p>"
+        "<div class='scroll' tabindex='0' role='group' aria-label='Shares of the ceiling'><table class='speeds'>"
+        f"<caption>{len(tasks)} tasks beside their least time</caption><thead><tr>{columns}</tr></thead>"
+        f"<tbody>{lines}</tbody></table></div>"
     )
 
 

@@ -5,7 +5,7 @@ import os
 import jax
 import jax.numpy as jnp
 import numpy as np
-from harness import compare
+from harness import Floor, compare
 
 from repgeo import diffusion as room
 
@@ -61,7 +61,9 @@ def entropy_rows(mode):
             assert abs(float(ours()) - with_diagonal_matrices(x64)) < 1e-3
             peers["PyTorch, lean"] = (lambda tx=tx: torch_lean(tx), 1.3)
         name = f"diffusion spectral entropy, n={n}, p=64, float32"
-        rows += compare(name, ours, peers, mode=mode, rounds=rounds)
+        said = "half of x x^T (n^2 p) and the eigenvalues of n x n (4/3 n^3)"
+        floor = Floor(said, n**2 * 64 + 4 / 3 * n**3, x.nbytes)
+        rows += compare(name, ours, peers, mode=mode, rounds=rounds, floor=floor)
     x = cloud(2000)
     jx, x64, key = jnp.asarray(x), x.astype(np.float64), jax.random.key(0)
     found = room.dse_lanczos(jx, sigma=SIGMA, key=key)
@@ -74,6 +76,10 @@ def entropy_rows(mode):
         {"diagonal matrices, NumPy float64": (lambda: with_diagonal_matrices(x64), 0.1)},
         mode=mode,
         rounds=5,
+        floor=Floor(
+            "half of x x^T (n^2 p), 12 products of the walk with 24 vectors (2 n^2 each), read 12 times",
+            2000**2 * (64 + 2 * 12 * 24), 12 * 4 * 2000**2,
+        ),
     )
     return rows
 
@@ -88,6 +94,7 @@ def curve_rows(mode):
         {"one entropy of ours": (lambda: jax.block_until_ready(room.dse(x, sigma=SIGMA).bits), 12.0)},
         mode=mode,
         rounds=5,
+        floor=Floor("half of x x^T (n^2 p), eigenvalues of ten n x n (4/3 n^3 each)", 1000**2 * 64 + 40 / 3 * 1000**3),
     )
 
 

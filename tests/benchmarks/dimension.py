@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import peers
-from harness import compare
+from harness import Floor, compare
 
 from repgeo.dimension import mean_lid, twonn
 from repgeo.neighbors import neighborhoods
@@ -35,6 +35,7 @@ def search_rows(mode):
             {"scikit-learn, brute force": (lambda k=k: peers.sklearn_neighbors(x, k), bar)},
             mode=mode,
             rounds=7,
+            floor=Floor("half of x x^T (n^2 p)", 10_000**2 * 128, x.nbytes),
         )
     return rows
 
@@ -55,6 +56,7 @@ def estimate_rows(mode):
         {"scikit-dimension's algorithm": (lambda: peers.skdim_twonn_and_mle(x), 0.2)},
         mode=mode,
         rounds=5,
+        floor=Floor("half of x x^T (n^2 p)", 5000**2 * 64, x.nbytes),
     )
 
 

@@ -6,7 +6,7 @@ import warnings
 import jax
 import jax.numpy as jnp
 import numpy as np
-from harness import compare
+from harness import Floor, compare
 
 from repgeo import erasure as room
 
@@ -57,7 +57,11 @@ def leace_rows(mode):
     gap = np.asarray(ours())
     assert np.abs(gap[y == 1].mean(0) - gap[y == 0].mean(0)).max() < 1e-3
     peer = {"concept-erasure's operations in PyTorch": (lambda: torch_leace(tx, tz), 1 / 1.3)}
-    return compare("LEACE, fit and apply, n=20 000, p=768, float32", ours, peer, mode=mode, rounds=7)
+    floor = Floor(
+        "half of x^T x (n p^2), a Cholesky factor (p^3 / 3); x read twice and written once",
+        20_000 * 768**2 + 768**3 / 3, 3 * x.nbytes,
+    )
+    return compare("LEACE, fit and apply, n=20 000, p=768, float32", ours, peer, mode=mode, rounds=7, floor=floor)
 
 
 def torch_game(x, y, steps, rank=1, batch=128, rate=0.005):
@@ -93,6 +97,12 @@ def torch_game(x, y, steps, rank=1, batch=128, rate=0.005):
     return projection.detach()
 
 
+def played(steps, width, batch=128, p=300):
+    """The floor of so many steps with this many directions, the new ones included."""
+    said = f"a step: a batch through the probe and back, twice (8 b p), 4 p w^2 and an eigenproblem (9 w^3), w={width}"
+    return Floor(said, steps * (8 * batch * p + 4 * p * width**2 + 9 * width**3))
+
+
 def rlace_rows(mode):
     """R-LACE from a random start to a certificate of 1e-3, n=5 000, p=300, rank 1, beside as many steps of the loop."""
     import torch
@@ -116,6 +126,7 @@ def rlace_rows(mode):
         {"official loop in PyTorch, without its probes": (lambda: torch_game(tx, ty, few), share * 0.1)},
         mode=mode,
         rounds=3,
+        floor=played(steps, 13),
     )
     closed = compare(
         f"R-LACE, closed start to 1e-3 nats; beside 1/{share} of the loop's steps, so the bar is {share} x 0.1",
@@ -153,7 +164,7 @@ def runs_rows(mode):
         "the same runs one after another, each at the width of its rank": (lambda: in_turn(lambda r: r + 10), 1 / 3),
     }
     name = "R-LACE, 8 ranks (1 to 20) x 5 seeds, 1 000 steps, n=5 000, p=300, float32, in one call"
-    return compare(name, together, peer, mode=mode, rounds=3)
+    return compare(name, together, peer, mode=mode, rounds=3, floor=played(40 * 1000, 32))
 
 
 ROWS = (leace_rows, rlace_rows, runs_rows)

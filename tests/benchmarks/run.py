@@ -14,12 +14,14 @@ import sys
 from importlib import import_module
 from pathlib import Path
 
+from harness import ceilings
+
 HERE = Path(__file__).resolve().parent
 ROOMS = ("similarity", "dimension", "spectrum", "erasure", "alignment", "diffusion", "large")
 
 
-def child(mode: str, rooms: list[str]) -> list[dict]:
-    """Rows of one mode, from a process started with that mode's thread settings."""
+def child(mode: str, rooms: list[str]) -> dict:
+    """Rows and ceilings of one mode, from a process started with that mode's thread settings."""
     threads = "1" if mode == "cpu1" else str(os.cpu_count())
     settings = {name: threads for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
     command = [sys.executable, str(HERE / "run.py"), mode, *rooms]
@@ -47,21 +49,25 @@ def verdict(value: float, bar: float) -> str:
     return f"{value:.3f} {'meets' if value <= bar else 'MISSES'} {bar}"
 
 
-def timed(mode: str, rooms: list[str]) -> list[dict]:
-    """Rows of one mode in this process."""
-    return [{"room": room} | row for room in rooms for row in import_module(room).main(mode)]
+def timed(mode: str, rooms: list[str]) -> dict:
+    """Rows of one mode in this process, and the machine's ceilings in it."""
+    rows = [{"room": room} | row for room in rooms for row in import_module(room).main(mode)]
+    return {"rows": rows, "ceilings": {name: float(f"{value:.4g}") for name, value in ceilings(mode).items()}}
 
 
 def main(rooms: list[str]) -> None:
     """Run both modes, print the table, write the file."""
-    rows = [row for mode in ("wall2", "cpu1") for row in child(mode, rooms)]
+    found = {mode: child(mode, rooms) for mode in ("wall2", "cpu1")}
+    rows = [row for of in found.values() for row in of["rows"]]
     memory = [{"room": room} | row for room in rooms for row in import_module(room).memory_rows()]
     for row in rows:
-        print(f"{row['mode']}  {verdict(row['ratio'], row['bar'])}  {row['name']}  |  {row['peer']}")
+        share = f"  {row['share']:.2f} of the ceiling" if "share" in row else ""
+        print(f"{row['mode']}  {verdict(row['ratio'], row['bar'])}{share}  {row['name']}  |  {row['peer']}")
     for row in memory:
         print(f"memory {verdict(row['value'], row['bar'])}  {row['name']}")
     target = HERE / "measured.json"
-    made = {"machine": machine(), "rows": rows, "memory": memory}
+    made = {"machine": machine(), "ceilings": {mode: of["ceilings"] for mode, of in found.items()}}
+    made |= {"rows": rows, "memory": memory}
     if target.exists() and (held := json.loads(target.read_text()))["machine"] == made["machine"]:
         for kind in ("rows", "memory"):
             made[kind] += [row for row in held[kind] if row["room"] not in rooms]

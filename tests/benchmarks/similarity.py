@@ -11,10 +11,12 @@ import jax.numpy as jnp
 import numpy as np
 import peers
 import torch
-from harness import Row, compare
+from harness import Floor, Row, compare
 
 from repgeo import chance
 from repgeo import similarity as sim
+
+PAIR = "x^T y, halves of x^T x and y^T y (4 n p^2)"
 
 
 def layers(count, n, p, seed=0):
@@ -54,6 +56,10 @@ def grid_rows(mode):
         },
         mode=mode,
         rounds=5,
+        floor=Floor(
+            "24 Gram matrices, half of each (n^2 p), and 300 inner products of halves (n^2)",
+            24 * 2000**2 * 512 + 300 * 2000**2, 24 * 2000 * 512 * 4,
+        ),
     )
 
 
@@ -69,6 +75,10 @@ def null_rows(mode):
         {"our grid, once": (ready(sim.grid, sim.cka_debiased, xs, ys), 15)},
         mode=mode,
         rounds=5,
+        floor=Floor(
+            "24 Gram matrices, half of each (n^2 p), and 51 x 144 inner products of halves (n^2)",
+            24 * 1000**2 * 256 + 51 * 144 * 1000**2, 24 * 1000 * 256 * 4,
+        ),
     )
 
 
@@ -90,6 +100,10 @@ def minibatch_rows(mode):
         {"PyTorch-Model-Compare's loop": (stream(lambda: peers.model_compare_update(tx, ty)), 0.12)},
         mode=mode,
         rounds=7,
+        floor=Floor(
+            "8 times 24 Gram matrices, half of each (n^2 p), and 300 inner products of halves (n^2)",
+            8 * (24 * 256**2 * 512 + 300 * 256**2), 8 * 24 * 256 * 512 * 4,
+        ),
     )
 
 
@@ -103,7 +117,8 @@ def pair_rows(mode):
             np.testing.assert_allclose(sim.cka(jx, jy), peers.numpy_cka(x, y), rtol=2e-5)
             peer = {"NumPy, feature form": (lambda x=x, y=y: peers.numpy_cka(x, y), bar)}
             name = f"linear CKA, one pair, n=10 000, p=512, {np.dtype(dtype).name}"
-            rows += compare(name, ready(sim.cka, jx, jy), peer, mode=mode, rounds=9)
+            floor = Floor(PAIR, 4 * 10_000 * 512**2, 2 * x.nbytes, np.dtype(dtype).name)
+            rows += compare(name, ready(sim.cka, jx, jy), peer, mode=mode, rounds=9, floor=floor)
     x, y = decaying(10_000, 512)
     jx, jy = jnp.asarray(x), jnp.asarray(y)
     tx, ty = torch.from_numpy(x), torch.from_numpy(y)
@@ -115,6 +130,7 @@ def pair_rows(mode):
         {"netrep's form": (lambda: peers.netrep_cka(x, y), 0.35)},
         mode=mode,
         rounds=3,
+        floor=Floor(PAIR, 4 * 10_000 * 512**2, 2 * x.nbytes),
     )
     rows += compare(
         "debiased linear CKA, one pair, n=10 000, p=512, float32",
@@ -122,6 +138,7 @@ def pair_rows(mode):
         {"platonic-rep's form": (lambda: peers.platonic_unbiased_cka(tx, ty), 0.08)},
         mode=mode,
         rounds=3,
+        floor=Floor(PAIR, 4 * 10_000 * 512**2, 2 * x.nbytes),
     )
     return rows
 
@@ -137,6 +154,10 @@ def svcca_rows(mode):
         {"google/svcca recipe": (lambda: peers.google_svcca(x, y), 0.13)},
         mode=mode,
         rounds=7,
+        floor=Floor(
+            "x^T y, halves of x^T x and y^T y (4 n p^2), two symmetric eigenproblems with vectors (9 p^3 each)",
+            4 * 2000 * 512**2 + 18 * 512**3, 2 * x.nbytes,
+        ),
     )
 
 
@@ -152,6 +173,7 @@ def knn_rows(mode):
         {"platonic-rep's form": (lambda: peers.platonic_mutual_knn(tx, ty), 0.2)},
         mode=mode,
         rounds=5,
+        floor=Floor("half of x x^T and of y y^T (n^2 p each)", 2 * 4000**2 * 768, 2 * x.nbytes),
     )
 
 
@@ -166,6 +188,7 @@ def procrustes_rows(mode):
         {"NumPy": (lambda: peers.numpy_procrustes(x, y), 0.5)},
         mode=mode,
         rounds=9,
+        floor=Floor("x^T y (2 n p^2) and its singular values (8/3 p^3)", 4000 * 512**2 + 8 / 3 * 512**3, 2 * x.nbytes),
     )
 
 

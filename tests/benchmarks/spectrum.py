@@ -7,10 +7,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import peers
-from harness import compare
+from harness import Floor, compare
 
 from repgeo import chance
 from repgeo import spectrum as room
+
+VALUES = "half of x^T x (n p^2) and its eigenvalues (4/3 p^3), in float64 to keep the small ones"
 
 
 def decaying(n, p, seed=0):
@@ -35,6 +37,7 @@ def rankme_rows(mode):
             {"NumPy, singular values": (lambda: peers.numpy_rankme(x), 0.6)},
             mode=mode,
             rounds=7,
+            floor=Floor(VALUES, 10_000 * 512**2 + 4 / 3 * 512**3, x.nbytes, "float64"),
         )
     return rows
 
@@ -73,7 +76,8 @@ def score_rows(mode):
         ("13 scores of the covariance, and RankMe", lambda: (scores(jx), room.rankme(jx))),
     ):
         call = partial(lambda call: jax.block_until_ready(call()), call)
-        rows += compare(f"{name}, n=10 000, p=512, float32", call, peer, mode=mode, rounds=7)
+        floor = Floor(VALUES, 10_000 * 512**2 + 4 / 3 * 512**3, x.nbytes, "float64")
+        rows += compare(f"{name}, n=10 000, p=512, float32", call, peer, mode=mode, rounds=7, floor=floor)
     return rows
 
 
@@ -97,6 +101,10 @@ def interval_rows(mode):
             },
             mode=mode,
             rounds=7,
+            floor=Floor(
+                "200 times half of x^T x of 500 rows (n p^2 / 2) and its eigenvalues (4/3 p^3)",
+                200 * (500 * 32**2 + 4 / 3 * 32**3), 200 * 500 * 32 * 4,
+            ),
         )
     return rows
 
