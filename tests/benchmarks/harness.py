@@ -4,7 +4,6 @@ Beside them stand what the task takes at least, by its stated operations and byt
 time of a first call with nothing compiled, and the memory that a call adds.
 """
 
-import ctypes
 import gc
 import statistics
 import time
@@ -71,7 +70,6 @@ def compare(
     first = _first(ours, timer)
     for call in calls.values():
         call()
-    extra = _extra(ours)
     for i in range(rounds):
         for label in list(calls)[:: 1 if i % 2 else -1]:
             time.sleep(_SETTLE)
@@ -79,7 +77,7 @@ def compare(
             calls[label]()
             times[label].append(timer() - start)
     median = {label: 1e3 * statistics.median(values) for label, values in times.items()}
-    known = {"first_ms": 1e3 * first, "extra_mb": extra}
+    known = {"first_ms": 1e3 * first, "extra_mb": _extra(ours)}
     if floor:
         least = 1e3 * least_seconds(floor, mode)
         known |= {"floor": floor.said, "gflop": floor.flops / 1e9, "gbyte": floor.bytes / 1e9, "floor_ms": least}
@@ -162,14 +160,15 @@ def _first(call: Callable, timer: Callable[[], float]) -> float:
 
 
 def _extra(call: Callable) -> float | None:
-    """Megabytes by which this process grew at most during the call, results included; None where Linux cannot say."""
+    """Megabytes by which this process grew at most during the call, results included; None where Linux cannot say.
+
+    What was freed before and is used again is not seen; arrays of some megabytes are always seen.
+    """
     gc.collect()
     try:
-        ctypes.CDLL(None).malloc_trim(0)  # else memory that was freed before would be used unseen
         with open("/proc/self/clear_refs", "w") as marks:
             marks.write("5")
-    except (OSError, AttributeError):
-        call()
+    except OSError:
         return None
     before = _status("VmRSS")
     call()
