@@ -15,8 +15,8 @@ from jax import Array, lax
 
 matmul = partial(jnp.matmul, precision=lax.Precision.HIGHEST)
 
-_BLOCK_BYTES = 2**20  # of a step of a blocked product: its transposed copy stays in a core's cache
-_STRIP = 128  # columns per strip of a symmetric product
+_BLOCK_BYTES = 2**21  # of a step of a blocked product: its transposed copy stays in a core's cache
+_STRIP = 256  # columns per strip of a symmetric product
 
 
 def center(x: Array) -> Array:

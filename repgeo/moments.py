@@ -41,23 +41,7 @@ class Moments:
         """
         if self.xy.shape != other.xy.shape:
             raise ValueError(f"moments: expected batches of equal widths; got {self.xy.shape} and {other.xy.shape}")
-        n = self.n + other.n
-        share = other.n / n
-        dx = (other.mean_x - self.mean_x) + (other.rest_x - self.rest_x)
-        dy = (other.mean_y - self.mean_y) + (other.rest_y - self.rest_y)
-        mean_x, rest_x = exact_sum(self.mean_x, self.rest_x + dx * share)
-        mean_y, rest_y = exact_sum(self.mean_y, self.rest_y + dy * share)
-        weight = self.n * share
-        return Moments(
-            n,
-            mean_x,
-            mean_y,
-            rest_x,
-            rest_y,
-            self.xx + other.xx + weight * jnp.outer(dx, dx),
-            self.xy + other.xy + weight * jnp.outer(dx, dy),
-            self.yy + other.yy + weight * jnp.outer(dy, dy),
-        )
+        return _merged(self, other)
 
 
 def moments(x: Array, y: Array) -> Moments:
@@ -74,10 +58,11 @@ def moments(x: Array, y: Array) -> Moments:
     return _moments(*checks.paired(x, y, at_least=1, may_be_constant=True))
 
 
-def moments_by_blocks(x, y, *, rows: int = 4_000) -> Moments:
+def moments_by_blocks(x, y, *, rows: int | None = None) -> Moments:
     """`moments` of arrays on the host, `rows` rows at a time: memory-mapped files never come into memory whole.
 
-    x (n, p), y (n, q) are NumPy arrays (`numpy.memmap` included). Extra memory is O(rows (p + q) + (p + q)^2).
+    x (n, p), y (n, q) are NumPy arrays (`numpy.memmap` included). Extra memory is O(rows (p + q) + (p + q)^2); rows not
+    given are as many as hold half a million numbers of the wider side, at least 1 000.
     Raises as `moments`; ValueError unless rows >= 1 and both have n rows.
 
     >>> import numpy as np
@@ -91,6 +76,8 @@ def moments_by_blocks(x, y, *, rows: int = 4_000) -> Moments:
         return moments(x, y)  # raises which
     if x.ndim != 2 or y.ndim != 2 or len(x) != len(y) or not len(x):
         return moments(x, y)  # raises what is wrong with the shapes
+    if rows is None:
+        rows = max(1_000, 500_000 // max(x.shape[1], y.shape[1], 1))
     try:
         return summed(moments, x, y, rows=rows)
     except (TypeError, ValueError):
@@ -157,6 +144,21 @@ def _moments(x, y):
     (mean_x, rest_x), (mean_y, rest_y) = (exact_sum(a[0], (a - a[:1]).mean(0)) for a in (x, y))
     n = jnp.asarray(len(x), x.dtype)
     return Moments(n, mean_x, mean_y, rest_x, rest_y, *linalg.scatter(x, y))
+
+
+@jax.jit
+def _merged(one, other):
+    n = one.n + other.n
+    share = other.n / n
+    dx = (other.mean_x - one.mean_x) + (other.rest_x - one.rest_x)
+    dy = (other.mean_y - one.mean_y) + (other.rest_y - one.rest_y)
+    mean_x, rest_x = exact_sum(one.mean_x, one.rest_x + dx * share)
+    mean_y, rest_y = exact_sum(one.mean_y, one.rest_y + dy * share)
+    weight = one.n * share
+    xx = one.xx + other.xx + weight * jnp.outer(dx, dx)
+    xy = one.xy + other.xy + weight * jnp.outer(dx, dy)
+    yy = one.yy + other.yy + weight * jnp.outer(dy, dy)
+    return Moments(n, mean_x, mean_y, rest_x, rest_y, xx, xy, yy)
 
 
 @jax.jit

@@ -285,18 +285,28 @@ def _svcca_from_products(xx, xy, yy, threshold, on):
 _svcca_from = partial(jax.jit, static_argnames="on")(_svcca_from_products)
 
 
-@partial(jax.jit, static_argnames="on")
 def _svcca(x, y, threshold, on):
-    def by_svd(x, y):
-        return _mean(*_correlations(_leading_basis(x, threshold, on), _leading_basis(y, threshold, on)))
-
     n, p, q = *x.shape, y.shape[1]
     if on == "singular" or n < max(p, q):  # roots of rounded eigenvalues would add up to a share of their own
-        return by_svd(x, y)
-    fast, smallest = _svcca_from_products(*linalg.scatter(x, y), threshold, on)
+        return _svcca_by_svd(x, y, threshold, on)
+    # Two programs, since the products of one that goes on to decompose them keep to one core.
+    return _svcca_by_products(x, y, *_scatter(x, y), threshold, on)
+
+
+_scatter = jax.jit(linalg.scatter)
+
+
+@partial(jax.jit, static_argnames="on")
+def _svcca_by_products(x, y, xx, xy, yy, threshold, on):
+    fast, smallest = _svcca_from_products(xx, xy, yy, threshold, on)
     # A p x p product squares the condition number: its route is taken only where the kept directions allow it.
     safe = jnp.finfo(x.dtype).eps <= 1e-3 * smallest
-    return lax.cond(safe, lambda x, y: fast, by_svd, x, y)
+    return lax.cond(safe, lambda x, y: fast, lambda x, y: _svcca_by_svd(x, y, threshold, on), x, y)
+
+
+@partial(jax.jit, static_argnames="on")
+def _svcca_by_svd(x, y, threshold, on):
+    return _mean(*_correlations(_leading_basis(x, threshold, on), _leading_basis(y, threshold, on)))
 
 
 @jax.jit

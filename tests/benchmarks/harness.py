@@ -8,12 +8,14 @@ import gc
 import statistics
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from functools import cache
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from threadpoolctl import ThreadpoolController
 
 _SETTLE = 0.1  # seconds: threads of the call before spin for a while and would take a core from the next one
 
@@ -63,6 +65,8 @@ def compare(
     """Rows of `ours` against each peer (function, bar): medians over rounds whose order reverses each time.
 
     `mode` "cpu1" counts this process's CPU time, which a busy machine leaves alone; "wall2" counts wall time.
+    Peers have all cores. So has ours, but BLAS gets one thread in it, as `repgeo/book/launch.py` sets for every
+    notebook and command: XLA spreads its own work, and where it calls LAPACK two pools of threads would fight.
     """  # fmt: skip
     timer = clock(mode)
     calls = {"ours": ours, **{peer: call for peer, (call, _) in peers.items()}}
@@ -70,12 +74,14 @@ def compare(
     first = _first(ours, timer)
     for call in calls.values():
         call()
+    pools = ThreadpoolController()  # of the libraries that are loaded by now
     for i in range(rounds):
         for label in list(calls)[:: 1 if i % 2 else -1]:
-            time.sleep(_SETTLE)
-            start = timer()
-            calls[label]()
-            times[label].append(timer() - start)
+            with pools.limit(limits=1, user_api="blas") if label == "ours" else nullcontext():
+                time.sleep(_SETTLE)
+                start = timer()
+                calls[label]()
+                times[label].append(timer() - start)
     median = {label: 1e3 * statistics.median(values) for label, values in times.items()}
     known = {"first_ms": 1e3 * first, "extra_mb": _extra(ours)}
     if floor:
