@@ -34,7 +34,8 @@ def speeds(measured: dict) -> str:
             f"<p>Measured on {text(measured['machine'])}. Medians of alternating runs in one process, after warm-up: "
             "first one side, then the other, so that a machine that slows down slows both. A ratio below 1 means that "
             "repgeo is faster; a bar is the largest ratio that was accepted before the code was written. "
-            f"{' '.join(f'<b>{mode}</b> is {words}.' for mode, words in MODES.items())}</p>",
+            f"{' '.join(f'<b>{mode}</b> is {words}.' for mode, words in MODES.items())} In wall time both sides have "
+            "all cores; in repgeo's calls BLAS has one thread, as it has in every notebook and command.</p>",
             _overview(of, at),
             "<p class='key'>One mark for each task and peer, on a scale of ratios. ● within its bar, ○ beyond it, "
             "◇ without a bar. Left of the line at 1 repgeo is faster, right of it the peer.</p>",
@@ -152,12 +153,17 @@ def _row(row: dict, at: Axis) -> str:
     bar = "–" if kind == NONE else f"≤ {number(row['bar'])} {'✓' if kind == HELD else '✗'} {kind}"
     mode = f" <small>{text(row['mode'])}</small>" if row.get("mode") else ""
     return (
-        f"<tr class='{kind.replace(' ', '-')}'><th scope='row'>{text(row['name'])}{mode}</th>"
+        f"<tr class='{kind.replace(' ', '-')}'><th scope='row'>{_task(row)}{mode}</th>"
         f"<td>{text(row['peer'])}</td>"
         f"<td class='n'>{number(row['ours_ms'])}</td><td class='n'>{number(row['theirs_ms'])}</td>"
         f"<td class='n'><b>{_apart(row['ratio'], row.get('bar'))}</b></td><td class='bar'>{bar}</td>"
         f"<td>{_strip(row, at)}</td></tr>"
     )
+
+
+def _task(row: dict) -> str:
+    """The row's name, whose numbers of four digits and more stay on one line."""
+    return re.sub(r"(?<=\d) (?=\d{3})", "\N{NO-BREAK SPACE}", text(row["name"]))
 
 
 def _strip(row: dict, at: Axis) -> str:
@@ -178,7 +184,7 @@ def _ceilings(tops: dict[str, dict], rows: list[dict]) -> str:
     if not tasks:
         return ""
     lines = "".join(
-        f"<tr><th scope='row'>{text(row['name'])} <small>{text(mode)}; {text(row['floor'])}</small></th>"
+        f"<tr><th scope='row'>{_task(row)} <small>{text(mode)}; {text(row['floor'])}</small></th>"
         f"<td class='n'>{number(row['gflop'])}</td><td class='n'>{number(row['floor_ms'])}</td>"
         f"<td class='n'>{number(row['ours_ms'])}</td><td class='n'><b>{100 * row['share']:.0f} %</b></td>"
         f"<td class='n'>{number(row['first_ms'])}</td>"
