@@ -15,8 +15,9 @@ from jax import Array, lax
 
 matmul = partial(jnp.matmul, precision=lax.Precision.HIGHEST)
 
-_BLOCK_BYTES = 2**21  # of a step of a blocked product: its transposed copy stays in a core's cache
-_STRIP = 256  # columns per strip of a symmetric product
+_BLOCK = 2**18  # entries of a step of a blocked product: its transposed copy stays in a core's cache
+_BLOCK_ROWS = 1024  # and rows at most
+_STRIP = 128  # columns per strip of a symmetric product
 
 
 def center(x: Array) -> Array:
@@ -67,7 +68,7 @@ def _scatter_by_blocks(x, y):
 def _sum_over_blocks(x, y, products):
     """Sum of products(at, a, bt, b) over blocks of centred rows a of x and b of y; at and bt as `_turned` returns."""
     n = len(x)
-    most = max(250, _BLOCK_BYTES // (x.dtype.itemsize * max(x.shape[1], y.shape[1])))
+    most = max(250, min(_BLOCK_ROWS, _BLOCK // max(x.shape[1], y.shape[1])))
     blocks = -(-n // most)
     size = n // blocks
     shift = (x[:1], y[:1])
