@@ -31,9 +31,12 @@ REPORT = """
 """
 
 
+HEARD = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+
+
 def child(code, *arguments, **options):
-    """A Python process that runs `code`, indented or not."""
-    command = [sys.executable, "-c", textwrap.dedent(code), *map(str, arguments)]
+    """A Python process that runs `code`, indented or not, and hears interrupts even if ours, started by &, does not."""
+    command = [sys.executable, "-c", HEARD + textwrap.dedent(code), *map(str, arguments)]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options)
 
 
