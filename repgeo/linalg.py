@@ -4,7 +4,9 @@ Nothing here validates: callers stand behind `checks`. Every function is traceab
 Products that feed a difference or a spectrum ask for full precision, which switches TF32 off on a GPU.
 """
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import Any
@@ -141,6 +143,41 @@ def at_once() -> AbstractContextManager:
     Only then JAX is told so: it would also compute each constant of a program that is being traced, one by one.
     """
     return jax.ensure_compile_time_eval() if isinstance(jnp.zeros(()), jax.core.Tracer) else nullcontext()
+
+
+def on_host(*arrays: Any) -> bool:
+    """Whether all are concrete arrays in the memory of one CPU, so that `side_by_side` has cores to give."""
+
+    def here(a):
+        concrete = isinstance(a, jax.Array) and not isinstance(a, jax.core.Tracer)
+        return concrete and [d.platform for d in a.devices()] == ["cpu"]
+
+    return all(map(here, arrays))
+
+
+def cores() -> int:
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def side_by_side(calls: Iterable[Callable[[], Any]], *, most: int = 64) -> list[Any]:
+    """Results of calls that share nothing, in order, as many at a time as there are cores, and `most` at most.
+
+    XLA spreads one large product over the cores; the small ones in a loop, and what LAPACK does, run on one. Each call
+    is compiled code, so that Python's lock is free. 64-bit mode, which belongs to a thread, is handed on.
+    """
+    calls = list(calls)
+    threads = min(len(calls), cores(), most)
+    if threads <= 1:
+        return [call() for call in calls]
+    wide = jax.config.jax_enable_x64
+
+    def alone(call):
+        with jax.enable_x64(wide):
+            return jax.block_until_ready(call())
+
+    with ThreadPoolExecutor(threads) as pool:
+        return list(pool.map(alone, calls))
 
 
 def in_double(function: Callable, *arrays: Any, **options: Any) -> Any:

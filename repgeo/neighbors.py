@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from functools import partial
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -132,7 +133,7 @@ def neighborhoods(x: Array, *, k: int) -> Neighborhoods:
     """
     x = checks.matrix(x, "x")
     k = checks.count(k, "k", low=1, high=len(x) - 1, why="n - 1 other rows")
-    distances, rows, first = _places(x, k)
+    distances, rows, first = (_places_in_parts if linalg.on_host(x) else _places)(x, k)
     if checks.is_concrete(distances) and not np.isfinite(np.asarray(distances)).all():
         raise ValueError(f"x: expected more than k = {k} different rows; got {int(first.sum())} among {len(x)} rows")
     return Neighborhoods(distances, rows, first)
@@ -191,16 +192,110 @@ def originals(x: Array) -> Array:
 @partial(jax.jit, static_argnums=1)
 def _places(x, k):
     """Distances and rows (n, k) of the nearest places and which rows are first; distances that do not exist are NaN."""
+    places = _arranged(x)
+    return _chosen(x, places, [_best_of_groups(places, 0, _Layout.of(len(x)).steps)], k)
+
+
+def _places_in_parts(x, k):
+    """`_places` of a concrete x, with the products spread over the cores."""
+    places, steps = _arranged(x), _Layout.of(len(x)).steps
+    count = -(-steps // min(linalg.cores(), steps))  # the result does not depend on it
+    parts = linalg.side_by_side(partial(_best_of_groups, places, low, count) for low in range(0, steps, count))
+    return _chosen(x, places, parts, k)
+
+
+class _Layout(NamedTuple):
+    """How rows are dealt: `blocks` of deep x wide rows, in which every wide-th row belongs to one group.
+
+    Keeping the best of a few rows instead of every score makes the n x n products disappear as they are made. Groups
+    lie across a block, so that taking the best is elementwise. Blocks stand in a ring, and once each has met those 0 to
+    steps - 1 further on (one half of them in the last step, if their number is even) every two have met once.
+    """
+
+    deep: int
+    wide: int
+    blocks: int
+
+    @classmethod
+    def of(cls, n: int) -> "_Layout":
+        deep = max(8, -(-n * n // 2**26))  # rows per group: bounds the memory
+        wide = max(8, 256 // deep)  # groups per block
+        blocks = -(-n // (deep * wide))
+        return cls(deep, -(-n // (blocks * deep)), blocks)
+
+    @property
+    def steps(self) -> int:
+        return self.blocks // 2 + 1
+
+    @property
+    def size(self) -> int:
+        return self.deep * self.wide
+
+
+class _Arranged(NamedTuple):
+    """Rows as the search reads them: over their scale; centred and padded to blocks, with half their squares; by group.
+
+    originals (n,) as the function; a row that is not the first of its place is infinitely far from all.
+    """
+
+    x: Array
+    centered: Array
+    half: Array
+    slabs: Array
+    originals: Array
+
+
+@jax.jit
+def _arranged(x):
     n, p = x.shape
+    deep, wide, blocks = _Layout.of(n)
     original = originals(x)
     first = original == jnp.arange(n)
-    scale = linalg.scale_of(x)
-    known = jnp.sum(x * 0) == 0  # no NaN
-    x = x / scale
+    x = x / linalg.scale_of(x)
     centered = linalg.center(x)
-    norms = jnp.sqrt(jnp.sum(centered * centered, 1))
-    nearest_of, slabs, wide = _by_groups(centered, jnp.where(first[:, None], x, jnp.inf), norms, first)
-    groups, deep = len(slabs), slabs.shape[1] // p
+    half = jnp.where(first, jnp.sum(centered * centered, 1) / 2, jnp.inf)
+    more = blocks * deep * wide - n
+    far = jnp.pad(jnp.where(first[:, None], x, jnp.inf), ((0, more), (0, 0)), constant_values=jnp.inf)
+    slabs = far.reshape(blocks, deep, wide, p).swapaxes(1, 2).reshape(-1, deep * p)
+    padded = jnp.pad(centered, ((0, more), (0, 0))), jnp.pad(half, (0, more), constant_values=jnp.inf)
+    return _Arranged(x, *padded, slabs, original)
+
+
+@partial(jax.jit, static_argnames="count")
+def _best_of_groups(places, low, count):
+    """Minus half the squared distance (n, 2 count wide) to the nearest row of each group, for some steps of the ring.
+
+    The columns of step s are those of the groups low + s blocks further on and then of those as far back: each product
+    serves the rows of both its blocks. Where both are the same, or no step is left, columns are -inf.
+    """
+    layout = _Layout.of(len(places.x))
+    (deep, wide, blocks), size = layout, layout.size
+
+    def meet(at, best):
+        i, s = at % blocks, at // blocks
+        j = (i + low + s) % blocks
+        a, b = (lax.dynamic_slice_in_dim(places.centered, at * size, size) for at in (i, j))
+        ha, hb = (lax.dynamic_slice_in_dim(places.half, at * size, size) for at in (i, j))
+        scores = lax.optimization_barrier(linalg.matmul(a, b.T) - ha[:, None] - hb[None])
+        back = jnp.where((low + s) * 2 % blocks, 2 * s + 1, 2 * s)  # as far forward as back: one place for both
+        best = lax.dynamic_update_slice(best, scores.reshape(size, deep, wide).max(1), (i * size, 2 * s * wide))
+        return lax.dynamic_update_slice(best, scores.reshape(deep, wide, size).max(0).T, (j * size, back * wide))
+
+    best = jnp.full((blocks * size, 2 * count * wide), -jnp.inf, places.x.dtype)
+    left = blocks * (blocks + 1) // 2 - blocks * low
+    return lax.fori_loop(0, jnp.minimum(blocks * count, left), meet, best)
+
+
+@partial(jax.jit, static_argnames="k")
+def _chosen(x, places, parts, k):
+    """The result of `_places`, from the best of all groups in parts of the ring, in order."""
+    n, p = x.shape
+    (deep, wide, blocks), size = _Layout.of(n), _Layout.of(n).size
+    scale, original = linalg.scale_of(x), places.originals
+    first = original == jnp.arange(n)
+    known = jnp.sum(x * 0) == 0  # no NaN
+    x, slabs, groups = places.x, places.slabs, blocks * wide
+    norms = jnp.sqrt(jnp.sum(places.centered[:n] ** 2, 1))
     taken = min(k + 2, groups)  # a row's own group is among them
     rounding = 4 * p**0.5 * float(jnp.finfo(x.dtype).eps)  # of a product of unit vectors: 8 times what is typical
     tiny = float(jnp.finfo(x.dtype).tiny / jnp.finfo(x.dtype).eps)
@@ -210,13 +305,17 @@ def _places(x, k):
         return -far, rows[at]
 
     def among_groups(i):
+        scores = jnp.concatenate([part[i] for part in parts])
         # The barrier keeps XLA from turning a sliced top_k into a sort.
-        close, group = lax.optimization_barrier(lax.top_k(nearest_of[i], min(taken + 1, groups)))
+        close, at = lax.optimization_barrier(lax.top_k(scores, min(taken + 1, groups)))
         beyond = -2 * close[taken] if taken < groups else jnp.inf  # no row of another group is nearer, but for rounding
-        group = group[:taken]
-        rows = (group + group // wide * wide * (deep - 1))[:, None] + wide * jnp.arange(deep, dtype=group.dtype)[None]
-        squares = jnp.sum((slabs[group].reshape(-1, p) - x[i][None]) ** 2, 1)
-        squares, rows = least(jnp.where(rows.reshape(-1) == i, jnp.inf, squares), rows.reshape(-1))
+        steps, lane = at[:taken] // wide, at[:taken] % wide
+        block = (i // size + jnp.where(steps % 2, -(steps // 2), steps // 2)) % blocks
+        empty = (close[:taken] == -jnp.inf)[:, None]  # where a group's place is not its own
+        rows = (block * size + lane)[:, None] + wide * jnp.arange(deep, dtype=at.dtype)[None]
+        near = slabs[block * wide + lane].reshape(-1, p)
+        squares = jnp.sum((near - x[i][None]) ** 2, 1).reshape(taken, deep)
+        squares, rows = least(jnp.where(empty | (rows == i), jnp.inf, squares).reshape(-1), rows.reshape(-1))
         error = rounding * (2 * norms[i] + jnp.sqrt(squares[-1])) ** 2
         sure = (beyond > squares[-1] + error) | (error < 1e-4 * squares[-1]) | (beyond == jnp.inf)
         return jnp.sqrt(squares), rows, sure & (squares[0] > tiny)  # squares below are rounded to 0
@@ -243,32 +342,3 @@ def _moved(k, primals, tangents):
     units = (x[:, None] - x[rows]) / distances[..., None]
     slope = jnp.sum(units * (t[:, None] - t[rows]), -1)
     return (distances, rows, first), (slope, *(np.zeros(a.shape, jax.dtypes.float0) for a in (rows, first)))
-
-
-def _by_groups(centered, x, norms, first):
-    """Minus half the squared distance (n, groups) to the nearest row of each group; rows of x by group; groups a block.
-
-    Keeping the best of a few rows instead of every score makes the n x n products disappear as they are made, and
-    each serves the rows of both its blocks. Groups lie across a block, so that taking the best is elementwise.
-    """
-    n, p = x.shape
-    deep = max(8, -(-n * n // 2**26))  # rows per group: bounds the memory
-    wide = max(8, 256 // deep)  # groups per block
-    blocks = -(-n // (deep * wide))
-    wide = -(-n // (blocks * deep))
-    size = deep * wide
-    padding = blocks * size - n
-    centered = jnp.pad(centered, ((0, padding), (0, 0)))
-    half = jnp.pad(jnp.where(first, norms**2 / 2, jnp.inf), (0, padding), constant_values=jnp.inf)
-
-    def step(best, pair):
-        i, j = pair
-        (a, b), (ha, hb) = ([lax.dynamic_slice_in_dim(z, at * size, size) for at in pair] for z in (centered, half))
-        scores = lax.optimization_barrier(linalg.matmul(a, b.T) - ha[:, None] - hb[None])
-        best = lax.dynamic_update_slice(best, scores.reshape(size, deep, wide).max(1), (i * size, j * wide))
-        return lax.dynamic_update_slice(best, scores.reshape(deep, wide, size).max(0).T, (j * size, i * wide)), None
-
-    best = jnp.full((blocks * size, blocks * wide), -jnp.inf, x.dtype)
-    best = lax.scan(step, best, jnp.triu_indices(blocks))[0]
-    x = jnp.pad(x, ((0, padding), (0, 0)), constant_values=jnp.inf)
-    return best, x.reshape(blocks, deep, wide, p).swapaxes(1, 2).reshape(-1, deep * p), wide

@@ -228,3 +228,28 @@ def test_an_array_that_a_trace_closes_over_is_computed_with_in_double_at_once():
 def test_rows_are_taken_in_order():
     x = jnp.arange(6.0).reshape(3, 2)
     np.testing.assert_array_equal(linalg.taken(x, np.array([2, 0, 2])), np.asarray(x)[[2, 0, 2]])
+
+
+@pytest.mark.parametrize("cores", [1, 2, 3])
+def test_calls_side_by_side_come_back_in_order_in_their_precision_and_fail_as_one_call_would(monkeypatch, cores):
+    monkeypatch.setattr(linalg, "cores", lambda: cores)
+    calls = [lambda i=i: jnp.full(2, float(i)) / 3 for i in range(5)]
+    with jax.enable_x64(True):
+        found = linalg.side_by_side(calls)
+    assert [a.dtype for a in found] == [np.float64] * 5
+    np.testing.assert_array_equal(found, np.repeat(np.arange(5.0), 2).reshape(5, 2) / 3)
+    assert linalg.side_by_side(calls)[4].dtype == np.float32
+    assert linalg.side_by_side([]) == []
+
+    def broken():
+        raise ValueError("x: expected better")
+
+    with pytest.raises(ValueError, match="x: expected better"):
+        linalg.side_by_side([calls[0], broken, calls[1]])
+
+
+def test_only_concrete_arrays_of_a_cpu_are_on_the_host():
+    x = jnp.ones(3)
+    assert linalg.on_host(x, x) == (jax.default_backend() == "cpu")
+    assert not linalg.on_host(x, np.ones(3))
+    jax.jit(lambda a: pytest.fail("a traced array has no place") if linalg.on_host(x, a) else a)(x)

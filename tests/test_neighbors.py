@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from sklearn.neighbors import NearestNeighbors
 
 from repgeo import linalg
-from repgeo.neighbors import METRICS, _places, knn, nearest, neighborhoods, originals, shared, within
+from repgeo.neighbors import METRICS, _places, _places_in_parts, knn, nearest, neighborhoods, originals, shared, within
 
 
 def points(n, p=6, seed=0):
@@ -221,6 +221,16 @@ def test_neighborhoods_are_searched_for_or_read_off():
     batch = jax.vmap(lambda a: neighborhoods(a, k=3))(jnp.asarray(x)[None])
     with pytest.raises(ValueError, match=r"neighbourhoods of one matrix; got distances of shape \(1, 40, 3\)"):
         within(batch, k=2)
+
+
+@pytest.mark.parametrize("cores", [1, 2, 3, 16])
+@pytest.mark.parametrize("n", [200, 257, 700, 1100])
+def test_the_search_gives_the_same_bits_on_any_number_of_cores_and_in_one_program(monkeypatch, n, cores):
+    monkeypatch.setattr(linalg, "cores", lambda: cores)
+    x = points(n)
+    x[7] = x[n - 5] = x[n // 2]
+    for got, expected in zip(_places_in_parts(jnp.asarray(x), 3), _places(jnp.asarray(x), 3), strict=True):
+        np.testing.assert_array_equal(got, expected)
 
 
 def test_the_search_at_50_000_rows_needs_less_than_its_bound():

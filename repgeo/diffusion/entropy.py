@@ -18,6 +18,7 @@ from repgeo import checks, linalg
 from repgeo.diffusion.operator import OPERATORS, symmetric_walk, width
 
 _LIFT = 2.220446049250313e-16  # what the official code adds to each share before its logarithm
+_CURVE_BYTES = 2**30  # of what several widths of a curve hold at a time
 
 
 @jax.tree_util.register_dataclass
@@ -76,7 +77,8 @@ def dse(x: Array, *, sigma: Array | float, t: Array | float = 1.0, operator: str
 def dse_curve(x: Array, *, sigmas: Array, ts: Array, operator: str = "official") -> DiffusionEntropy:
     """Diffusion spectral entropy (s, t) in bits of x (n, p) for s widths and t times: one decomposition for each width.
 
-    sigmas (s,) > 0 and ts (t,) >= 0; all else as `dse`, s times the cost of one.
+    sigmas (s,) > 0 and ts (t,) >= 0; all else as `dse`, s times the cost of one. On a CPU widths run side by side, as
+    many as there are cores and as fit into a GiB.
 
     >>> import jax.numpy as jnp
     >>> x = jnp.array([[0.0], [0.1], [9.0], [9.1]])
@@ -91,7 +93,12 @@ def dse_curve(x: Array, *, sigmas: Array, ts: Array, operator: str = "official")
         checks.real(value, "sigmas", low=0, open_low=True)
     for value in np.asarray(ts) if checks.is_concrete(ts) else ():
         checks.real(value, "ts", low=0)
-    bits = _curve(x, sigmas, ts, alpha)
+    if linalg.on_host(x, sigmas, ts):
+        most = max(1, _CURVE_BYTES // (2 * len(x) ** 2 * x.dtype.itemsize))
+        widths = (partial(_over_times, x, sigma, ts, alpha) for sigma in sigmas)
+        bits = jnp.stack(linalg.side_by_side(widths, most=most))
+    else:
+        bits = lax.map(lambda sigma: _over_times(x, sigma, ts, alpha), sigmas)
     return DiffusionEntropy(bits, sigmas, ts, jnp.zeros_like(bits), len(x), operator)
 
 
@@ -200,12 +207,9 @@ _entropy = jax.jit(entropy_bits)
 
 
 @jax.jit
-def _curve(x, sigmas, ts, alpha):
-    def at(sigma):
-        values = spectrum_of_walk(x, sigma, alpha)
-        return jax.vmap(lambda t: entropy_bits(values, t))(ts)
-
-    return lax.map(at, sigmas)
+def _over_times(x, sigma, ts, alpha):
+    values = spectrum_of_walk(x, sigma, alpha)
+    return jax.vmap(lambda t: entropy_bits(values, t))(ts)
 
 
 @partial(jax.jit, static_argnames="size")

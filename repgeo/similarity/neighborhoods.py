@@ -158,7 +158,8 @@ def _neighbour_lists(x, y, k, metric):
     if metric == "cosine":
         nonzero_rows(x, "x")
         nonzero_rows(y, "y")
-    return nearest(x, k=k, metric=metric), nearest(y, k=k, metric=metric)
+    searches = (partial(nearest, a, k=k, metric=metric) for a in (x, y))
+    return linalg.side_by_side(searches) if linalg.on_host(x, y) else [search() for search in searches]
 
 
 def _prepare_knn(x, k=10, metric="cosine"):
