@@ -17,8 +17,8 @@ SHARES = (0.125, 0.25, 0.5, 1.0)
 def spectra(data: Data) -> Part:
     """Spectrum and ranks."""
     values = {name: jnp.asarray(a) for name, a in data.matrices.items()}
-    plain = {name: spectrum.spectrum(a, center=False) for name, a in values.items()}
-    centred = {name: spectrum.spectrum(a, center=True) for name, a in values.items()}
+    both = {name: spectrum.spectra(a) for name, a in values.items()}
+    centred, plain = ({name: of[i] for name, of in both.items()} for i in (0, 1))
     ranks = {
         "RankMe (uncentred)": lambda name: spectrum.rankme(plain[name]),
         "Effective rank, singular values (centred)": lambda name: spectrum.effective_rank(centred[name]),

@@ -16,6 +16,7 @@ from repgeo.spectrum.decay import coding_rate as coding_rate
 from repgeo.spectrum.decay import condition as condition
 from repgeo.spectrum.decay import dims_for_variance as dims_for_variance
 from repgeo.spectrum.decompose import Spectrum as Spectrum
+from repgeo.spectrum.decompose import spectra as spectra
 from repgeo.spectrum.decompose import spectrum as spectrum
 from repgeo.spectrum.decompose import spectrum_from as spectrum_from
 from repgeo.spectrum.isotropy import alignment as alignment

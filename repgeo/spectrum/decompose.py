@@ -57,6 +57,28 @@ def spectrum(x: Array, *, center: bool) -> Spectrum:
     return Spectrum(singular_values(x, center), jnp.asarray(len(x), x.dtype), x.shape[1], center)
 
 
+def spectra(x: Array) -> tuple[Spectrum, Spectrum]:
+    """Both spectra of x (n, p), centred and then as it is, in one reading: `spectrum` with True and with False.
+
+    A float32 matrix with n >= p is squared once, and the eigenvalues of both squares are found side by side: two
+    thirds of the time of two spectra. Others are decomposed twice. Raises as `spectrum` with `center=True`.
+
+    >>> import jax.numpy as jnp
+    >>> centred, plain = spectra(jnp.array([[3.0, 2.0], [3.0, -2.0]]))
+    >>> [[f"{s:.2f}" for s in found.values] for found in (centred, plain)]
+    [['2.83', '0.00'], ['4.24', '2.83']]
+    """
+    x = checks.matrix(x, "x")
+    if _may_be_squared(x):
+        with linalg.at_once(), jax.enable_x64(True):
+            squares = _both_squares(x)
+            found = linalg.side_by_side(partial(_roots_of_squares, lower, x.dtype) for lower in squares)
+    else:
+        found = _by_decomposition(x, True), _by_decomposition(x, False)
+    n, p = jnp.asarray(len(x), x.dtype), x.shape[1]
+    return Spectrum(found[0], n, p, True), Spectrum(found[1], n, p, False)
+
+
 def spectrum_from(m: Moments, *, center: bool) -> Spectrum:
     """`spectrum` of the x side of accumulated moments, so of a stream or of shards: p values.
 
@@ -111,14 +133,34 @@ def _unit_rows(x):
 
 def singular_values(x: Array, center: bool) -> Array:
     """The values of `spectrum` without its checks."""
-    if checks.is_concrete(x) and x.dtype == jnp.float32 and x.shape[0] >= x.shape[1]:
+    if _may_be_squared(x):
         with linalg.at_once(), jax.enable_x64(True):
             return _by_squares(x, center)
     return _by_decomposition(x, center)
 
 
+def _may_be_squared(x):
+    return checks.is_concrete(x) and x.dtype == jnp.float32 and x.shape[0] >= x.shape[1]
+
+
 @partial(jax.jit, static_argnames="center")
 def _by_squares(x, center):
+    return _roots_of_squares(_squares(x, center)[0], x.dtype)
+
+
+@partial(jax.jit, static_argnames="dtype")
+def _roots_of_squares(lower, dtype):
+    return _without_rounding(linalg.safe_sqrt(linalg.eigenvalues(lower)[::-1]).astype(dtype))
+
+
+@jax.jit
+def _both_squares(x):
+    centred, mean = _squares(x, center=True)
+    return centred, centred + len(x) * jnp.outer(mean, mean)
+
+
+def _squares(x, center):
+    """x^T x in float64, of the centred columns or of x as it is, its lower triangle alone; and what was subtracted."""
     n, p = x.shape
     size = min(n, max(128, _BLOCK_BYTES // (8 * p)))
     starts = range(0, p, max(128, -(-p // 8)))
@@ -138,8 +180,7 @@ def _by_squares(x, center):
     lower = jnp.concatenate([jnp.pad(s, ((0, 0), (i, 0))) for i, s in zip(starts, strips, strict=True)]).T
     if center:  # what rounding left of the mean
         lower = lower - jnp.outer(rest, rest) / n
-    s = linalg.safe_sqrt(linalg.eigenvalues(lower)[::-1])  # which reads the lower triangle
-    return _without_rounding(s.astype(x.dtype))
+    return lower, shift + rest / n
 
 
 @partial(jax.jit, static_argnames="center")

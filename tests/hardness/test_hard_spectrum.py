@@ -32,6 +32,7 @@ TABLE = {f"spectrum.{name}": on(getattr(spectrum, name), "x") for name in ONE.sp
         spectrum.coherence, "x", may={"offset 1e6": "float32 leaves one direction above rounding, uncentred"}
     ),
     "spectrum.spectrum": on(spectrum.spectrum, "x", center=True),
+    "spectrum.spectra": on(spectrum.spectra, "x"),
     "spectrum.spectrum_from": on(spectrum.spectrum_from, "x", given=whole, center=True, names="m", may=HUGE),
     "spectrum.average_cosine_from": on(spectrum.average_cosine_from, "x", given=unit_sums, names="s"),
     "spectrum.uniformity_by_blocks": on(spectrum.uniformity_by_blocks, "x", traced=False, rows=5),

@@ -22,6 +22,7 @@ from repgeo.spectrum import (
     participation_ratio,
     rankme,
     renyi_rank,
+    spectra,
     spectrum,
     spectrum_from,
     spikes,
@@ -59,6 +60,18 @@ def test_moments_count_directions_below_their_rounding_as_nothing():
     s = spectrum_from(moments(wide, wide), center=True)
     assert int(jnp.sum(s.values > 0)) == 7
     assert float(participation_ratio(s)) == pytest.approx(float(participation_ratio(wide)), rel=1e-4)
+
+
+@pytest.mark.parametrize(("shape", "dtype"), [((90, 7), "float32"), ((90, 7), "float64"), ((6, 9), "float32")])
+@pytest.mark.parametrize("offset", [0, 1000])
+def test_both_spectra_are_the_two(shape, dtype, offset):
+    x = (points(*shape) + offset).astype(dtype)
+    with jax.enable_x64(dtype == "float64"):
+        for one, of in zip(spectra(x), (spectrum(x, center=True), spectrum(x, center=False)), strict=True):
+            assert (one.values.dtype, one.n, one.p, one.centered) == (of.values.dtype, of.n, of.p, of.centered)
+            np.testing.assert_allclose(one.values, of.values, rtol=1e-6, atol=1e-6 * float(of.values[0]))
+        for one, of in zip(jax.jit(spectra)(x), spectra(x), strict=True):
+            np.testing.assert_allclose(one.values, of.values, rtol=1e-5, atol=1e-6 * float(of.values[0]))
 
 
 @pytest.mark.parametrize("center", [None, 1, "yes"])
