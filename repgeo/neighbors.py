@@ -133,7 +133,8 @@ def neighborhoods(x: Array, *, k: int) -> Neighborhoods:
     """
     x = checks.matrix(x, "x")
     k = checks.count(k, "k", low=1, high=len(x) - 1, why="n - 1 other rows")
-    distances, rows, first = (_places_in_parts if linalg.on_host(x) else _places)(x, k)
+    large = _Layout.of(len(x)).steps > 4  # few rows are not worth four programs
+    distances, rows, first = (_places_in_parts if large and linalg.on_host(x) else _places)(x, k)
     if checks.is_concrete(distances) and not np.isfinite(np.asarray(distances)).all():
         raise ValueError(f"x: expected more than k = {k} different rows; got {int(first.sum())} among {len(x)} rows")
     return Neighborhoods(distances, rows, first)
@@ -193,15 +194,24 @@ def originals(x: Array) -> Array:
 def _places(x, k):
     """Distances and rows (n, k) of the nearest places and which rows are first; distances that do not exist are NaN."""
     places = _arranged(x)
-    return _chosen(x, places, [_best_of_groups(places, 0, _Layout.of(len(x)).steps)], k)
+    best = [_best_of_groups(places, 0, _Layout.of(len(x)).steps)]
+    return _completed(x, places, [_chosen(places, best, 0, k, -(-len(x) // _at_once(x, k)))])
 
 
 def _places_in_parts(x, k):
-    """`_places` of a concrete x, with the products spread over the cores."""
-    places, steps = _arranged(x), _Layout.of(len(x)).steps
-    count = -(-steps // min(linalg.cores(), steps))  # the result does not depend on it
-    parts = linalg.side_by_side(partial(_best_of_groups, places, low, count) for low in range(0, steps, count))
-    return _chosen(x, places, parts, k)
+    """`_places` of a concrete x, first the products and then the rows dealt to the cores: the same bits."""
+    places, steps, batches = _arranged(x), _Layout.of(len(x)).steps, -(-len(x) // _at_once(x, k))
+    met, read = (-(-total // min(linalg.cores(), total)) for total in (steps, batches))
+    best = linalg.side_by_side(partial(_best_of_groups, places, low, met) for low in range(0, steps, met))
+    parts = linalg.side_by_side(partial(_chosen, places, best, low, k, read) for low in range(0, batches, read))
+    return _completed(x, places, parts)
+
+
+def _at_once(x, k):
+    """How many rows are read at a time: what is gathered for them stays in cache."""
+    n, p = x.shape
+    layout = _Layout.of(n)
+    return int(max(1, min(n, 25, 2**23 // (min(k + 2, layout.blocks * layout.wide) * layout.deep * p))))
 
 
 class _Layout(NamedTuple):
@@ -286,26 +296,23 @@ def _best_of_groups(places, low, count):
     return lax.fori_loop(0, jnp.minimum(blocks * count, left), meet, best)
 
 
-@partial(jax.jit, static_argnames="k")
-def _chosen(x, places, parts, k):
-    """The result of `_places`, from the best of all groups in parts of the ring, in order."""
+@partial(jax.jit, static_argnames=("k", "count"))
+def _chosen(places, best, low, k, count):
+    """Distances and rows for `count` batches of rows from batch `low` on, and which are sure; `best` of the whole ring.
+
+    Beyond the last row it comes again.
+    """
+    x, slabs, original = places.x, places.slabs, places.originals
     n, p = x.shape
     (deep, wide, blocks), size = _Layout.of(n), _Layout.of(n).size
-    scale, original = linalg.scale_of(x), places.originals
-    first = original == jnp.arange(n)
-    known = jnp.sum(x * 0) == 0  # no NaN
-    x, slabs, groups = places.x, places.slabs, blocks * wide
+    groups = blocks * wide
     norms = jnp.sqrt(jnp.sum(places.centered[:n] ** 2, 1))
     taken = min(k + 2, groups)  # a row's own group is among them
     rounding = 4 * p**0.5 * float(jnp.finfo(x.dtype).eps)  # of a product of unit vectors: 8 times what is typical
     tiny = float(jnp.finfo(x.dtype).tiny / jnp.finfo(x.dtype).eps)
 
-    def least(far, rows):
-        far, at = lax.top_k(-far, k)
-        return -far, rows[at]
-
     def among_groups(i):
-        scores = jnp.concatenate([part[i] for part in parts])
+        scores = jnp.concatenate([part[i] for part in best])
         # The barrier keeps XLA from turning a sliced top_k into a sort.
         close, at = lax.optimization_barrier(lax.top_k(scores, min(taken + 1, groups)))
         beyond = -2 * close[taken] if taken < groups else jnp.inf  # no row of another group is nearer, but for rounding
@@ -315,22 +322,40 @@ def _chosen(x, places, parts, k):
         rows = (block * size + lane)[:, None] + wide * jnp.arange(deep, dtype=at.dtype)[None]
         near = slabs[block * wide + lane].reshape(-1, p)
         squares = jnp.sum((near - x[i][None]) ** 2, 1).reshape(taken, deep)
-        squares, rows = least(jnp.where(empty | (rows == i), jnp.inf, squares).reshape(-1), rows.reshape(-1))
+        squares, rows = _least(jnp.where(empty | (rows == i), jnp.inf, squares).reshape(-1), rows.reshape(-1), k)
         error = rounding * (2 * norms[i] + jnp.sqrt(squares[-1])) ** 2
         sure = (beyond > squares[-1] + error) | (error < 1e-4 * squares[-1]) | (beyond == jnp.inf)
-        return jnp.sqrt(squares), rows, sure & (squares[0] > tiny)  # squares below are rounded to 0
+        sure = sure & (squares[0] > tiny)  # squares below are rounded to 0
+        return jnp.sqrt(squares), rows, sure | (original[i] != i)
 
-    step = int(max(1, min(n, 25, 2**23 // (taken * deep * p))))  # what is gathered for them stays in cache
-    distances, rows, sure = lax.map(among_groups, jnp.arange(n), batch_size=step)
+    batch = _at_once(x, k)
+    rows = low * batch + jnp.arange(count * batch)
+    return lax.map(among_groups, jnp.minimum(rows, n - 1), batch_size=batch)
+
+
+def _least(far, rows, k):
+    far, at = lax.top_k(-far, k)
+    return -far, rows[at]
+
+
+@jax.jit
+def _completed(x, places, parts):
+    """The result of `_places` from parts of `_chosen`, in order; rows that are not sure take all differences."""
+    n, k = len(x), parts[0][0].shape[1]
+    distances, rows, sure = jax.tree.map(lambda *a: jnp.concatenate(a)[:n], *parts)
+    scale, original = linalg.scale_of(x), places.originals
+    first = original == jnp.arange(n)
+    known = jnp.sum(x * 0) == 0  # no NaN
 
     def among_all(state):
         distances, rows, unsure = state
         i = jnp.argmax(unsure)
         others = first & (jnp.arange(n) != i)
-        far, chosen = least(jnp.where(others, lengths(x - x[i][None]), jnp.inf), jnp.arange(n, dtype=rows.dtype))
+        far = jnp.where(others, lengths(places.x - places.x[i][None]), jnp.inf)
+        far, chosen = _least(far, jnp.arange(n, dtype=rows.dtype), k)
         return distances.at[i].set(far), rows.at[i].set(chosen), unsure.at[i].set(False)
 
-    distances, rows, _ = lax.while_loop(lambda s: s[2].any(), among_all, (distances, rows, ~sure & first & known))
+    distances, rows, _ = lax.while_loop(lambda s: s[2].any(), among_all, (distances, rows, ~sure & known))
     distances, rows = distances[original] * scale, rows[original]
     return jnp.where(known & (distances < jnp.inf), distances, jnp.nan), rows, first
 
