@@ -2,18 +2,15 @@
 
 import io
 from collections.abc import Callable
-from threading import Lock
 
 import numpy as np
 
 from repgeo import plots
 from repgeo.report.parts import Figure, said
 
-_ONE_AT_A_TIME = Lock()  # Matplotlib's settings belong to the process, and sections run in two threads
-
 
 def _drawn(draw: Callable, *, alt: str, caption: str, size=(5.4, 3.3), panels: int = 1) -> Figure:
-    with _ONE_AT_A_TIME, plots.style():
+    with plots.style():
         figure = plots.mpl.figure.Figure(figsize=size)
         axes = figure.subplots(1, panels, squeeze=False)[0]
         draw(*axes)

@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
-from threading import Event
 
 import jax
 import jax.numpy as jnp
@@ -49,16 +48,12 @@ class Section:
 
 @dataclass(frozen=True)
 class Data:
-    """The matrices by name, one or two of them, paired row by row; labels (n,) or None; a seed.
-
-    `stop` is set when nobody waits for the sections any more.
-    """
+    """The matrices by name, one or two of them, paired row by row; labels (n,) or None; a seed."""
 
     matrices: dict[str, np.ndarray]
     labels: np.ndarray | None
     classes: tuple[str, ...]
     seed: int
-    stop: Event = field(default_factory=Event, compare=False)
 
     @cached_property
     def n(self) -> int:

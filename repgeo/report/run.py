@@ -4,10 +4,8 @@ import json
 import os
 import sys
 import warnings
-from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from threading import get_ident
 
 import numpy as np
 
@@ -107,42 +105,29 @@ def _report(paths, sections, labels, ids, out, rows, seed, progress) -> dict:
 def _done(sections, data: Data, progress: bool) -> list[tuple[Section, Part | None, list[str]]]:
     """Every section with what it found, or None, and what is to be said about it.
 
-    Sections on labels run beside the others, in order: they compile much, and a compiler is busy on one core.
+    In turn: two programs that wait for batches of small decompositions, in threads of one process, can each take the
+    last thread that XLA would decompose them with, and stand still.
     """
-    heard: dict[int, list[str]] = {}
+    heard: set[str] = set()
 
     def hear(message, category, *where, **more):
         if issubclass(category, UserWarning):
-            heard.setdefault(get_ident(), []).append(str(message))
+            heard.add(str(message))
 
-    def one(section):
-        heard[get_ident()] = []
-        try:
-            part, why = section.run(data), []
-        except (ValueError, TypeError, ArithmeticError, MemoryError, ImportError) as error:
-            part, why = None, [f"This section could not run: {str(error) or type(error).__name__}"]
-        bar.update(section.weight)
-        return section, part, why + sorted(set(heard[get_ident()]))
-
-    beside = ThreadPoolExecutor(1)
+    found = []
     with warnings.catch_warnings(), _bar(sum(s.weight for s in sections), progress) as bar:
         warnings.simplefilter("always")
         warnings.showwarning = hear
-        try:
-            started = {s.name: beside.submit(one, s) for s in sections if s in (PROBED, STITCHED, ERASED)}
-            found = {}
-            for section in sections:
-                if section.name not in started:
-                    bar.set_description(section.title[:34])
-                    found[section.name] = one(section)
-            for section in sections:
-                if section.name in started:
-                    bar.set_description(section.title[:34])
-                    found[section.name] = started[section.name].result()
-        finally:
-            data.stop.set()
-            beside.shutdown(wait=False, cancel_futures=True)
-    return [found[section.name] for section in sections]
+        for section in sections:
+            bar.set_description(section.title[:34])
+            heard.clear()
+            try:
+                part, why = section.run(data), []
+            except (ValueError, TypeError, ArithmeticError, MemoryError, ImportError) as error:
+                part, why = None, [f"This section could not run: {str(error) or type(error).__name__}"]
+            found.append((section, part, why + sorted(heard)))
+            bar.update(section.weight)
+    return found
 
 
 def _bar(total, progress):
