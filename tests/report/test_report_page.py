@@ -6,7 +6,6 @@ import re
 import signal
 import subprocess
 import sys
-from functools import partial
 from html.parser import HTMLParser
 
 import jax
@@ -219,10 +218,11 @@ def test_the_command_prints_where_the_page_is(light, file, tmp_path, capsys):
 
 def test_an_interrupted_process_says_one_line_and_exits_with_130(file, tmp_path):
     out = tmp_path / "out"
-    command = [sys.executable, "-m", "repgeo", "inspect", str(file), "--out", str(out)]
-    # Behind a shell's `&` this process ignores interrupts, and what it starts would inherit that.
-    hears = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, preexec_fn=hears)
+    # Behind a shell's `&` this process ignores interrupts, and what it starts inherits that.
+    hears = "import runpy, signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
+    code = f"{hears}; runpy.run_module('repgeo', run_name='__main__')"
+    command = [sys.executable, "-c", code, "inspect", str(file), "--out", str(out)]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     while "left" not in process.stderr.read(40):  # the bar has begun
         assert process.poll() is None
     process.send_signal(signal.SIGINT)
