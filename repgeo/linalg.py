@@ -166,8 +166,8 @@ def side_by_side(calls: Iterable[Callable[[], Any]], *, most: int = 64) -> list[
     XLA spreads one large product over the cores; the small ones in a loop, and what LAPACK does, run on one. Each call
     is compiled code, so that Python's lock is free. 64-bit mode, which belongs to a thread, is handed on.
 
-    Never for a program that decomposes a batch (eigh, qr, svd, triangular solves; one matrix at a time is safe): it
-    waits for the pool of threads that it runs in itself, and two of them stand still for good on two cores.
+    Never for a program that decomposes a batch (eigh, qr, svd, triangular solves): two of them stood still for good on
+    two cores, it seems because each waits for the pool of threads that it runs in. One matrix at a time was safe.
     """
     calls = list(calls)
     threads = min(len(calls), cores(), most)

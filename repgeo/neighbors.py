@@ -304,7 +304,8 @@ def _chosen(places, best, low, k, count):
     """
     x, slabs, original = places.x, places.slabs, places.originals
     n, p = x.shape
-    (deep, wide, blocks), size = _Layout.of(n), _Layout.of(n).size
+    layout = _Layout.of(n)
+    (deep, wide, blocks), size = layout, layout.size
     groups = blocks * wide
     norms = jnp.sqrt(jnp.sum(places.centered[:n] ** 2, 1))
     taken = min(k + 2, groups)  # a row's own group is among them
@@ -326,7 +327,7 @@ def _chosen(places, best, low, k, count):
         error = rounding * (2 * norms[i] + jnp.sqrt(squares[-1])) ** 2
         sure = (beyond > squares[-1] + error) | (error < 1e-4 * squares[-1]) | (beyond == jnp.inf)
         sure = sure & (squares[0] > tiny)  # squares below are rounded to 0
-        return jnp.sqrt(squares), rows, sure | (original[i] != i)
+        return jnp.sqrt(squares), rows, sure | (original[i] != i)  # a copy takes what its first finds
 
     batch = _at_once(x, k)
     rows = low * batch + jnp.arange(count * batch)

@@ -105,8 +105,8 @@ def _report(paths, sections, labels, ids, out, rows, seed, progress) -> dict:
 def _done(sections, data: Data, progress: bool) -> list[tuple[Section, Part | None, list[str]]]:
     """Every section with what it found, or None, and what is to be said about it.
 
-    In turn: two programs that wait for batches of small decompositions, in threads of one process, can each take the
-    last thread that XLA would decompose them with, and stand still.
+    In turn: two programs that decompose batches, in threads of one process, can wait for each other for good (see
+    `linalg.side_by_side`).
     """
     heard: set[str] = set()
 
