@@ -15,7 +15,7 @@ from repgeo import checks, linalg
 from repgeo.moments import Moments, moments_by_blocks, spread
 from repgeo.similarity.record import Gram, Record, Split, invariant, measure
 
-_TILE_BYTES = 3 * 2**20  # of one Gram tile a layer, all layers together: fine tiles compute little twice
+_TILE_BYTES = 6 * 2**20  # of one Gram tile a layer, all together: coarser ones multiply faster, finer ones repeat less
 
 _LARGE_BYTES = 2**27  # of NumPy inputs: above, `cka` reads them in blocks rather than copy them whole
 
@@ -314,7 +314,8 @@ def _products_of_tiles(layers, hollow, in_units):
     With `in_units` each layer is divided by a power of two near its spread, whose fourth power could overflow.
     """
     n = len(layers[0])
-    widest = int((_TILE_BYTES / layers[0].dtype.itemsize / len(layers)) ** 0.5) // 64 * 64
+    in_cache = (_TILE_BYTES / layers[0].dtype.itemsize / len(layers)) ** 0.5
+    widest = int(min(in_cache, n / 2)) // 64 * 64  # of two tiles a side a quarter is saved already
     tiles = -(-n // max(widest, 64))
     size = min(n, -(-n // (16 * tiles)) * 16)  # products of odd sizes cost a tenth more
     twice = tiles * size - n  # the last tile starts early: so many of its rows belong to the one before
