@@ -17,20 +17,31 @@ collect_ignore_glob = ["build/*", "data/*", "tests/benchmarks/*"]
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
 
+def pytest_addoption(parser):
+    """Compiling with all optimisations is four fifths of what tests take: without most, they take less than half."""
+    parser.addoption("--optimized", action="store_true", help="compile every test as a user's own process does")
+
+
 def pytest_sessionstart(session):
-    """Send the claims of notebooks run as tests beside the committed ledger, not into it."""
+    """Send the claims of notebooks run as tests beside the committed ledger, not into it, and set what XLA is to do."""
     if not hasattr(session.config, "workerinput"):  # workers of `pytest -n` find the folder made
         shutil.rmtree(LEDGER, ignore_errors=True)
         LEDGER.mkdir(parents=True)
     os.environ["REPGEO_LEDGER"] = str(LEDGER)  # kernels inherit it
     if not session.config.pluginmanager.hasplugin("dsession"):  # which only starts workers, and they inherit too
-        jax.devices()  # XLA reads its flags: tests run as a user's own code does, notebooks as the book runs them
+        if session.config.getoption("optimized"):
+            jax.devices()  # XLA reads its flags, before those of notebooks are set
         os.environ["XLA_FLAGS"] = compiler_flags(os.environ.get("XLA_FLAGS", ""))
 
 
 @pytest.fixture(scope="module", autouse=True)
-def forget_compiled_code():
-    """Drop what a test file compiled: thousands of programs in one process run out of memory maps, and then crash."""
+def compilation(request):
+    """Compile what is compared with golden numbers as notebooks are compiled, the rest with hardly an optimisation.
+
+    What a file compiled is dropped after it: thousands of programs in one process run out of memory maps, and crash.
+    """
+    whole = request.config.getoption("optimized") or request.node.get_closest_marker("optimized")
+    jax.config.update("jax_disable_most_optimizations", not whole)
     yield
     jax.clear_caches()
 

@@ -20,6 +20,7 @@ from repgeo.diffusion import (
 from repgeo.diffusion.lanczos import _parabola
 from tests.diffusion import oracle
 
+pytestmark = pytest.mark.optimized
 FOLDER = Path(__file__).parent.parent / "golden"
 GOLDEN = dict(np.load(FOLDER / "diffusion.npz", allow_pickle=False))
 ARRAYS = dict(np.load(FOLDER / "spectrum.npz", allow_pickle=False))

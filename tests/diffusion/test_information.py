@@ -22,6 +22,7 @@ from tests.diffusion import oracle
 from tests.diffusion.test_entropy import ARRAYS, GOLDEN, NAMES, golden, points
 from tests.oracles import distances
 
+pytestmark = pytest.mark.optimized
 KEY = jax.random.key(0)
 
 

@@ -10,6 +10,7 @@ import pytest
 from repgeo import dimension as dim
 from repgeo.neighbors import neighborhoods
 
+pytestmark = pytest.mark.optimized
 FOLDER = Path(__file__).parent.parent / "golden"
 VALUES = dict(np.load(FOLDER / "dimension.npz", allow_pickle=False))
 NAMES = ("gauss5_in50", "swissroll", "sphere10_in20", "cube6_in6", "aniso64")

@@ -8,6 +8,7 @@ import pytest
 
 from repgeo.erasure import as_concept, leace, mean_projection, oracle_leace, sal, splince
 
+pytestmark = pytest.mark.optimized
 GOLDEN = dict(np.load(Path(__file__).parents[1] / "golden" / "erasure.npz", allow_pickle=False))
 SETS = ("s0", "s2")
 CATEGORICAL = {"labels": "categorical"}

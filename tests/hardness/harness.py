@@ -241,14 +241,6 @@ def counted(request):
         print(f"\nhard cases of {room}: {made.total():,} ({', '.join(f'{n:,} {kind}' for kind, n in made.items())})")
 
 
-@pytest.fixture(scope="module", autouse=True)
-def quick_compilation():
-    """Compile without most optimisations: nothing here runs long enough to gain by them."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
-
-
 def spoiled_option(value) -> dict[str, Any]:
     """What no option accepts in place of a number, of a choice by name or of a key of random numbers."""
     if isinstance(value, bool):

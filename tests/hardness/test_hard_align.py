@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from harness import CLASSES, KEY, Entry, X, counted, quick_compilation, tortured  # noqa: F401
+from harness import CLASSES, KEY, Entry, X, counted, tortured  # noqa: F401
 
 from repgeo import align, relative, views, worlds
 from repgeo.moments import moments

@@ -1,7 +1,7 @@
 """`diffusion`, `neighbors` and `retrieval`: every callable on every case."""
 
 import pytest
-from harness import KEY, Entry, X, counted, on, quick_compilation, tortured  # noqa: F401
+from harness import KEY, Entry, X, counted, on, tortured  # noqa: F401
 
 from repgeo import diffusion, neighbors, retrieval
 

@@ -3,7 +3,7 @@
 import jax
 import numpy as np
 import pytest
-from harness import CLASSES, KEY, Entry, X, Y, counted, on, quick_compilation, tortured  # noqa: F401
+from harness import CLASSES, KEY, Entry, X, Y, counted, on, tortured  # noqa: F401
 
 from repgeo import chance, debiased_moments, erasure, moments, probes, similarity
 

@@ -1,7 +1,7 @@
 """`similarity`: every callable on every case."""
 
 import pytest
-from harness import KEY, X, counted, on, quick_compilation, tortured  # noqa: F401
+from harness import KEY, X, counted, on, tortured  # noqa: F401
 
 from repgeo import similarity as room
 from repgeo.debiased_moments import debiased_moments

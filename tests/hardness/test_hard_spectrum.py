@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from harness import KEY, Entry, X, counted, on, quick_compilation, tortured  # noqa: F401
+from harness import KEY, Entry, X, counted, on, tortured  # noqa: F401
 
 from repgeo import dimension, spectrum
 from repgeo.moments import moments, unit_sum

@@ -9,6 +9,7 @@ import pytest
 
 from repgeo import similarity as sim
 
+pytestmark = pytest.mark.optimized
 GOLDEN = dict(np.load(Path(__file__).parent.parent / "golden" / "similarity.npz", allow_pickle=False))
 PAIRS = range(6)
 

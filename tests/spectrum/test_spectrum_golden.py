@@ -28,6 +28,7 @@ from repgeo.spectrum import (
 )
 from tests.spectrum.scores import GOLDEN, INF, NAMES
 
+pytestmark = pytest.mark.optimized
 RANKS = {
     "rankme": rankme,
     "rankme_eps1e5": partial(rankme, eps=1e-5),
