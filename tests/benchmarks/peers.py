@@ -76,8 +76,12 @@ def netrep_cka(x, y):
     return np.sum(k * m) / (np.linalg.norm(k) * np.linalg.norm(m))
 
 
-def google_svcca(x, y, threshold=0.99):
-    """The google/svcca recipe: SVD, truncate, then CCA by inverse roots of the joint covariance. Rows are neurons."""
+def google_svcca(x, y, threshold=0.99, epsilon=1e-10):
+    """The google/svcca recipe: SVD, truncate, then CCA by roots of pseudo-inverses, in float64. Rows are neurons.
+
+    Every decomposition that it takes to the mean correlation is here (Raghu et al. 2017, `cca_core.py` and the tutorial
+    beside it); the coefficients that it also returns are not.
+    """
 
     def truncated(acts):
         acts = acts - acts.mean(1, keepdims=True)
@@ -86,13 +90,15 @@ def google_svcca(x, y, threshold=0.99):
         return s[:k, None] * vt[:k]
 
     def inverse_root(a):
-        values, vectors = np.linalg.eigh(a)
-        return (vectors / np.sqrt(np.maximum(values, 1e-10))) @ vectors.T
+        values, vectors = np.linalg.eigh(np.linalg.pinv(a + epsilon * np.eye(len(a))))
+        return (vectors * np.sqrt(values)) @ vectors.T
 
     a, b = truncated(x.T), truncated(y.T)
     k = len(a)
     covariance = np.cov(a, b)
-    inner = inverse_root(covariance[:k, :k]) @ covariance[:k, k:] @ inverse_root(covariance[k:, k:])
+    xx, xy, yy = covariance[:k, :k], covariance[:k, k:], covariance[k:, k:]
+    top, other = np.abs(xx).max(), np.abs(yy).max()
+    inner = inverse_root(xx / top) @ (xy / np.sqrt(top * other)) @ inverse_root(yy / other)
     _, rho, _ = np.linalg.svd(inner)
     return rho[: min(len(a), len(b))].mean()
 
