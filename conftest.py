@@ -36,7 +36,7 @@ def pytest_sessionstart(session):
 
 @pytest.fixture(scope="module", autouse=True)
 def compilation(request):
-    """Compile what is compared with golden numbers as notebooks are compiled, the rest with hardly an optimisation.
+    """Compile files marked `optimized`, where most golden numbers are, as notebooks are, others with hardly any effort.
 
     What a file compiled is dropped after it: thousands of programs in one process run out of memory maps, and crash.
     """
